@@ -1,0 +1,1 @@
+//! JSON as Matrix uses it: parsed without loss, written back in canonical form.

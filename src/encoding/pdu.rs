@@ -1,0 +1,1 @@
+//! A PDU: format, size limits, hashes, redaction.

@@ -1,0 +1,4 @@
+//! roomserver
+pub mod error;
+pub mod ids;
+pub mod encoding;

@@ -1,0 +1,1 @@
+//! The parts of event content that authorisation reads.
