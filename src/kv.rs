@@ -4,13 +4,17 @@
 //! A host that already has a RocksDB of its own implements [`Store`] over its handle and runs [`conformance`].
 
 pub mod conformance;
+pub mod counting;
 pub mod memory;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
-#[cfg(feature = "rocksdb")]
-mod wal;
+#[cfg(any(feature = "rocksdb", test))]
+pub mod wal;
 
-use crate::error::Result;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
 
 /// What a backend must know about a table to open and tune it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +53,45 @@ pub type Value = Vec<u8>;
 /// Called for each row of a scan; returning `false` ends it.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<bool>;
 
+/// Gives the first key after all keys that begin with `prefix`: the exclusive end of its range.
+///
+/// `None` if there is no such key, which is so for the empty prefix and for prefixes of 0xff bytes only.
+pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}
+
+/// Refuses a scan whose start lies outside its prefix, for backends; an [`Internal`](crate::ErrorKind::Internal) error.
+pub fn check_scan(prefix: &[u8], start: &[u8]) -> Result<()> {
+    if start.starts_with(prefix) {
+        return Ok(());
+    }
+    Err(Error::internal("a scan was asked to start outside its prefix"))
+}
+
+/// Refuses a checkpoint into a directory that exists already, and makes its parent.
+fn prepare_checkpoint(directory: &Path) -> Result<()> {
+    let unusable = |error: std::io::Error| {
+        Error::unavailable(format!("a checkpoint cannot be written to {}", directory.display())).with_source(error)
+    };
+    if directory.try_exists().map_err(unusable)? {
+        return Err(Error::invalid(format!("a checkpoint needs a new directory: {} is there", directory.display())));
+    }
+    match directory.parent() {
+        Some(parent) => std::fs::create_dir_all(parent).map_err(unusable),
+        None => Ok(()),
+    }
+}
+
 /// Reads of one consistent state of a store.
+///
+/// A table that the store was not opened with is an [`Internal`](crate::ErrorKind::Internal) error.
 pub trait Read: Send + Sync {
     /// Looks up one key.
     fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>>;
@@ -60,6 +102,8 @@ pub trait Read: Send + Sync {
     /// Visits the rows whose keys begin with `prefix`, in key order, from `start` on (inclusive).
     ///
     /// `start` must begin with `prefix`. Forward: keys at or after it; reverse: keys at or before it.
+    /// All rows are of one state of the table, also when `visit` or another thread writes meanwhile.
+    /// An error of `visit` ends the scan and is given back.
     fn scan(&self, table: TableId, prefix: &[u8], start: &[u8], direction: Direction, visit: Visit<'_>) -> Result<()>;
 }
 
@@ -70,8 +114,17 @@ pub enum Op {
     Put { table: TableId, key: Vec<u8>, value: Vec<u8> },
     /// Deletes a row; a key that is not there is no error.
     Delete { table: TableId, key: Vec<u8> },
-    /// Deletes the rows from `start` (inclusive) to `end` (exclusive).
+    /// Deletes the rows from `start` (inclusive) to `end` (exclusive); none if `end` is not after `start`.
     DeleteRange { table: TableId, start: Vec<u8>, end: Vec<u8> },
+}
+
+impl Op {
+    /// The table that it changes.
+    pub fn table(&self) -> TableId {
+        match self {
+            Self::Put { table, .. } | Self::Delete { table, .. } | Self::DeleteRange { table, .. } => *table,
+        }
+    }
 }
 
 /// Changes that are applied together or not at all, in order.
@@ -96,7 +149,9 @@ impl Batch {
         self.ops.push(Op::Delete { table, key });
     }
 
-    /// Deletes the rows from `start` (inclusive) to `end` (exclusive).
+    /// Deletes the rows from `start` (inclusive) to `end` (exclusive); none if `end` is not after `start`.
+    ///
+    /// [`prefix_end`] gives the end of all rows with a prefix.
     pub fn delete_range(&mut self, table: TableId, start: impl Into<Vec<u8>>, end: impl Into<Vec<u8>>) {
         let (start, end) = (start.into(), end.into());
         self.bytes += start.len() + end.len();
@@ -106,6 +161,11 @@ impl Batch {
     /// The changes, in order.
     pub fn ops(&self) -> &[Op] {
         &self.ops
+    }
+
+    /// Gives the changes away, in order, for a backend that keeps keys and values.
+    pub fn into_ops(self) -> Vec<Op> {
+        self.ops
     }
 
     /// Tells whether there is nothing to apply.
@@ -122,18 +182,25 @@ impl Batch {
 /// An ordered key-value store with atomic batches.
 ///
 /// Reads through the store itself see the newest applied batch; reads through [`Store::snapshot`] one fixed state.
-/// After the first error of a write, `write` and `sync` refuse with [`Unavailable`](crate::ErrorKind::Unavailable)
-/// until the store is opened again; reads go on.
+///
+/// An error of [`write`](Store::write), [`sync`](Store::sync) or [`flush`](Store::flush) *poisons* the store: all three
+/// then refuse with [`Unavailable`](crate::ErrorKind::Unavailable) until it is opened again; reads go on. What the
+/// medium holds of the batches after the last sync is not known then. Two errors do not poison, and leave nothing
+/// behind: [`Busy`](crate::ErrorKind::Busy), the store cannot take the batch yet, and
+/// [`Internal`](crate::ErrorKind::Internal), the batch names a table that does not exist.
 pub trait Store: Read + 'static {
     /// A consistent view of the state as it is now, which later writes do not change.
     fn snapshot(&self) -> Box<dyn Read + '_>;
 
     /// Applies a batch and gives its sequence number; it is durable after the next [`sync`](Store::sync).
     ///
-    /// Sequence numbers grow. Of two batches the one with the smaller number is durable before the other.
+    /// Sequence numbers grow while the store is open; they start anew at each open. Of two batches the one with the
+    /// smaller number was applied before the other, and is durable no later. A batch is seen whole or not at all.
     fn write(&self, batch: Batch) -> Result<u64>;
 
     /// Makes every batch that was applied before the call durable; gives the sequence number up to which all is.
+    ///
+    /// 0 if nothing was written since the store was opened.
     fn sync(&self) -> Result<u64>;
 
     /// Moves everything from memory to the medium and, if `compact`, rewrites all tables in full.
@@ -143,5 +210,45 @@ pub trait Store: Read + 'static {
     fn table_bytes(&self) -> Result<Vec<u64>>;
 
     /// Writes a consistent copy of the whole store into `directory`, which must not exist yet.
-    fn checkpoint(&self, directory: &std::path::Path) -> Result<()>;
+    fn checkpoint(&self, directory: &Path) -> Result<()>;
+}
+
+impl<T: Read + ?Sized> Read for Arc<T> {
+    fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
+        (**self).get(table, key)
+    }
+
+    fn multi_get(&self, table: TableId, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
+        (**self).multi_get(table, keys)
+    }
+
+    fn scan(&self, table: TableId, prefix: &[u8], start: &[u8], direction: Direction, visit: Visit<'_>) -> Result<()> {
+        (**self).scan(table, prefix, start, direction, visit)
+    }
+}
+
+impl<T: Store + ?Sized> Store for Arc<T> {
+    fn snapshot(&self) -> Box<dyn Read + '_> {
+        (**self).snapshot()
+    }
+
+    fn write(&self, batch: Batch) -> Result<u64> {
+        (**self).write(batch)
+    }
+
+    fn sync(&self) -> Result<u64> {
+        (**self).sync()
+    }
+
+    fn flush(&self, compact: bool) -> Result<()> {
+        (**self).flush(compact)
+    }
+
+    fn table_bytes(&self) -> Result<Vec<u64>> {
+        (**self).table_bytes()
+    }
+
+    fn checkpoint(&self, directory: &Path) -> Result<()> {
+        (**self).checkpoint(directory)
+    }
 }

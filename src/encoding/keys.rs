@@ -1,0 +1,96 @@
+//! The keys of every table: one function for each shape, with the prefix that finds its neighbours beside it.
+//!
+//! Numbers are big-endian, so that byte order is numeric order. All but the server-wide tables begin with the room.
+
+use super::list::BlockNid;
+use crate::{
+    encoding::event_key::EventKey,
+    ids::{EventNid, EventTypeNid, RoomNid, SnapshotNid, StateKeyNid, StateTuple},
+};
+
+/// `room`: the rows of one room, in tables keyed by room; also the key of its only row.
+pub fn room(room: RoomNid) -> [u8; 4] {
+    room.number().to_be_bytes()
+}
+
+/// `room event`
+pub fn event(room: RoomNid, event: EventNid) -> [u8; 8] {
+    pair(room.number(), event.number())
+}
+
+/// `room position`
+pub fn position(room: RoomNid, position: u32) -> [u8; 8] {
+    pair(room.number(), position)
+}
+
+/// `room snapshot`: pack rows by their first snapshot, list rows by the sealed one.
+pub fn snapshot(room: RoomNid, snapshot: SnapshotNid) -> [u8; 8] {
+    pair(room.number(), snapshot.number())
+}
+
+/// `room sealed ordinal`
+pub fn block(room: RoomNid, block: BlockNid) -> [u8; 12] {
+    triple(room.number(), block.sealed.number(), block.ordinal)
+}
+
+/// `room event child`: an auth event and a state event that names it.
+pub fn auth_child(room: RoomNid, event: EventNid, child: EventNid) -> [u8; 12] {
+    triple(room.number(), event.number(), child.number())
+}
+
+/// `room event_key child`: a prev event, by its ID, and an event that names it.
+pub fn prev_child(room: RoomNid, prev: &EventKey, child: EventNid) -> Vec<u8> {
+    [prev_children(room, prev).as_slice(), &child.number().to_be_bytes()].concat()
+}
+
+/// `room event_key`: the events that name this prev event; also a parked input by its event.
+pub fn prev_children(room: RoomNid, prev: &EventKey) -> Vec<u8> {
+    [&self::room(room), prev.as_bytes().as_slice()].concat()
+}
+
+/// `room wanted waiting`: an event that is wanted and the parked event that waits for it.
+pub fn wait(room: RoomNid, wanted: &EventKey, waiting: &EventKey) -> Vec<u8> {
+    [prev_children(room, wanted).as_slice(), waiting.as_bytes()].concat()
+}
+
+/// `room type key`
+pub fn current(room: RoomNid, tuple: StateTuple) -> [u8; 12] {
+    triple(room.number(), tuple.event_type.number(), tuple.state_key.number())
+}
+
+/// `room type`: the current state of one event type.
+pub fn current_of_type(room: RoomNid, event_type: EventTypeNid) -> [u8; 8] {
+    pair(room.number(), event_type.number())
+}
+
+/// `user room`
+pub fn user_room(user: StateKeyNid, room: RoomNid) -> [u8; 8] {
+    pair(user.number(), room.number())
+}
+
+/// `user`: the rooms of a user.
+pub fn user(user: StateKeyNid) -> [u8; 4] {
+    user.number().to_be_bytes()
+}
+
+/// `number`: the row of a server-wide numeric ID.
+pub fn number(number: u32) -> [u8; 4] {
+    number.to_be_bytes()
+}
+
+/// The last four bytes of a key as a number, if it has as many: the last part of most shapes.
+pub fn last_number(key: &[u8]) -> Option<u32> {
+    key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+fn pair(first: u32, second: u32) -> [u8; 8] {
+    ((u64::from(first) << 32) | u64::from(second)).to_be_bytes()
+}
+
+fn triple(first: u32, second: u32, third: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    for (chunk, number) in key.chunks_exact_mut(4).zip([first, second, third]) {
+        chunk.copy_from_slice(&number.to_be_bytes());
+    }
+    key
+}

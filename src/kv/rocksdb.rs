@@ -1,0 +1,460 @@
+//! The RocksDB backend; the only file that names the `rocksdb` crate.
+//!
+//! One column family for each table. The settings follow from measured faults: a write-ahead log whose tail may be torn
+//! but whose middle may not be damaged, checked by [`wal`](super::wal) before RocksDB reads it; writes that report a
+//! stall instead of waiting in it, where a full disk can leave them for ever; checksums on every block.
+
+mod directory;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::properties::BACKGROUND_ERRORS;
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ChecksumType, ColumnFamily,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME,
+    FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+};
+
+use self::directory::Found;
+use super::{Access, Batch, Direction, Op, Read, Store, TableId, TableSpec, Value, Visit};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How much memory a store may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RocksOptions {
+    /// Bytes of blocks, index blocks and filters that are kept, over all tables. At least 1 MiB is used.
+    pub cache_bytes: usize,
+    /// Bytes of rows that wait in memory to be written into tables, over all tables. At least 4 MiB are used.
+    ///
+    /// The write-ahead log grows to at most four times as much, which bounds the time that an open after a crash takes.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for RocksOptions {
+    /// 64 MiB of cache, 32 MiB of write buffers.
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, write_buffer_bytes: 32 << 20 }
+    }
+}
+
+/// Threads that flush and compact.
+const BACKGROUND_JOBS: i32 = 4;
+/// Table files that are kept open: half of the 1,024 files that a process has by default.
+const OPEN_FILES: i32 = 512;
+/// Memory that a table takes with its first row, and then again each time it is full.
+const ARENA_BLOCK_BYTES: usize = 256 << 10;
+const TABLE_FILE_BYTES: u64 = 32 << 20;
+const MANIFEST_BYTES: usize = 16 << 20;
+const INFO_LOG_BYTES: usize = 4 << 20;
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+
+/// How often a write that meets a stall is tried, with pauses of 1, 2, 4, 8, 16 and then 32 ms: below 2 s in all.
+const STALL_TRIES: u32 = 64;
+
+/// A store in a directory of its own.
+///
+/// Writes go to the log in the page cache or in memory, [`sync`](Store::sync) puts them on stable storage; threads that
+/// sync at the same time share one.
+pub struct RocksStore {
+    // Dropped in this order: the lock is held until the database is closed.
+    db: DB,
+    _lock: File,
+    names: Vec<&'static str>,
+    reads: ReadOptions,
+    writes: WriteOptions,
+    /// Number of the batch that was applied last. Held while a batch is applied: batches have the log's order.
+    applied: Mutex<u64>,
+    /// Number up to which all is durable. Held during a sync.
+    durable: Mutex<u64>,
+    /// What failed first.
+    poison: OnceLock<String>,
+}
+
+impl RocksStore {
+    /// Opens the store in `directory`, or makes it if there is nothing yet.
+    ///
+    /// `Unavailable` if it is open already or may not be read or written; `Invalid` if the directory holds something
+    /// else, or a table that is not in `specs`; `Corrupt` if its manifest or logs are damaged. A refused directory is
+    /// left as it was, except for a lock file in one that is a store.
+    pub fn open(directory: &Path, specs: &[TableSpec], options: &RocksOptions) -> Result<Self> {
+        directory::inspect(directory)?;
+        let lock = directory::lock(directory)?;
+        // Again, since another process may have made a store before it gave the lock back.
+        if directory::inspect(directory)? == Found::Store {
+            super::wal::check(directory)?;
+            check_families(directory, specs)?;
+        }
+        let db = DB::open_cf_descriptors(&database_options(options)?, directory, families(specs, options)?)
+            .map_err(|error| failure(format!("the store in {} does not open", directory.display()), error))?;
+        let mut writes = WriteOptions::default();
+        writes.set_no_slowdown(true);
+        Ok(Self {
+            db,
+            _lock: lock,
+            names: specs.iter().map(|spec| spec.name).collect(),
+            reads: ReadOptions::default(),
+            writes,
+            applied: Mutex::new(0),
+            durable: Mutex::new(0),
+            poison: OnceLock::new(),
+        })
+    }
+
+    fn family(&self, table: TableId) -> Result<&ColumnFamily> {
+        let name = self.names.get(usize::from(table.0));
+        let family = name.and_then(|name| self.db.cf_handle(name));
+        family.ok_or_else(|| Error::internal(format!("the store was opened without a table {}", table.0)))
+    }
+
+    fn read_failure(&self, table: TableId, error: rocksdb::Error) -> Error {
+        let name = self.names.get(usize::from(table.0)).copied().unwrap_or_default();
+        failure(format!("table {name} cannot be read"), error)
+    }
+
+    fn refuse_poisoned(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(first) => Err(Error::unavailable(format!("the store takes no writes since this: {first}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets no write follow.
+    fn poison(&self, what: &str, error: rocksdb::Error) -> Error {
+        let error = failure(format!("{what} failed"), error);
+        self.poison.get_or_init(|| error.to_string());
+        error
+    }
+
+    fn encode(&self, batch: &Batch) -> Result<WriteBatch> {
+        // A change takes a type, a table and two lengths beside its key and value.
+        let mut encoded = WriteBatch::with_capacity_bytes(batch.bytes() + 12 * batch.ops().len() + 12);
+        for op in batch.ops() {
+            let family = self.family(op.table())?;
+            match op {
+                Op::Put { key, value, .. } => encoded.put_cf(family, key, value),
+                Op::Delete { key, .. } => encoded.delete_cf(family, key),
+                Op::DeleteRange { start, end, .. } if start < end => encoded.delete_range_cf(family, start, end),
+                // RocksDB would take a range that ends before it starts into the log, and fail then.
+                Op::DeleteRange { .. } => {}
+            }
+        }
+        Ok(encoded)
+    }
+
+    /// `None` if the store is stalled, and nothing was applied.
+    fn try_write(&self, encoded: WriteBatch) -> Result<Option<u64>> {
+        let mut applied = self.applied.lock();
+        self.refuse_poisoned()?;
+        match self.db.write_opt(encoded, &self.writes) {
+            Ok(()) => {
+                *applied += 1;
+                Ok(Some(*applied))
+            }
+            Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete => Ok(None),
+            Err(error) => Err(self.poison("a write", error)),
+        }
+    }
+
+    fn background_errors(&self) -> Result<u64> {
+        let count = self.db.property_int_value(BACKGROUND_ERRORS);
+        Ok(count.map_err(|error| failure("the store cannot be asked", error))?.unwrap_or(0))
+    }
+}
+
+impl std::fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksStore").field("directory", &self.db.path()).finish_non_exhaustive()
+    }
+}
+
+/// Reads of a store with the options `reads`, which may name a snapshot.
+struct View<'a> {
+    store: &'a RocksStore,
+    reads: &'a ReadOptions,
+}
+
+impl View<'_> {
+    fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
+        let found = self.store.db.get_pinned_cf_opt(self.store.family(table)?, key, self.reads);
+        Ok(found.map_err(|error| self.store.read_failure(table, error))?.map(|value| value.to_vec()))
+    }
+
+    fn multi_get(&self, table: TableId, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
+        let family = self.store.family(table)?;
+        let found = self.store.db.batched_multi_get_cf_opt(family, keys.iter().copied(), false, self.reads);
+        let value = |found: Result<Option<rocksdb::DBPinnableSlice<'_>>, rocksdb::Error>| {
+            Ok(found.map_err(|error| self.store.read_failure(table, error))?.map(|value| value.to_vec()))
+        };
+        found.into_iter().map(value).collect()
+    }
+}
+
+/// A scan with `reads`, which it bounds by `prefix`.
+fn scan(
+    store: &RocksStore,
+    mut reads: ReadOptions,
+    table: TableId,
+    (prefix, start): (&[u8], &[u8]),
+    direction: Direction,
+    visit: Visit<'_>,
+) -> Result<()> {
+    super::check_scan(prefix, start)?;
+    reads.set_total_order_seek(true);
+    reads.set_iterate_lower_bound(prefix);
+    if let Some(end) = super::prefix_end(prefix) {
+        reads.set_iterate_upper_bound(end);
+    }
+    let mut rows = store.db.raw_iterator_cf_opt(store.family(table)?, reads);
+    match direction {
+        Direction::Forward => rows.seek(start),
+        Direction::Reverse => rows.seek_for_prev(start),
+    }
+    while let Some((key, value)) = rows.item() {
+        if !visit(key, value)? {
+            return Ok(());
+        }
+        match direction {
+            Direction::Forward => rows.next(),
+            Direction::Reverse => rows.prev(),
+        }
+    }
+    rows.status().map_err(|error| store.read_failure(table, error))
+}
+
+impl Read for RocksStore {
+    fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
+        View { store: self, reads: &self.reads }.get(table, key)
+    }
+
+    fn multi_get(&self, table: TableId, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
+        View { store: self, reads: &self.reads }.multi_get(table, keys)
+    }
+
+    fn scan(&self, table: TableId, prefix: &[u8], start: &[u8], direction: Direction, visit: Visit<'_>) -> Result<()> {
+        scan(self, ReadOptions::default(), table, (prefix, start), direction, visit)
+    }
+}
+
+/// One fixed state of a store.
+struct RocksSnapshot<'a> {
+    // Dropped before the snapshot that they name.
+    reads: ReadOptions,
+    snapshot: Snapshot<'a>,
+    store: &'a RocksStore,
+}
+
+impl Read for RocksSnapshot<'_> {
+    fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
+        View { store: self.store, reads: &self.reads }.get(table, key)
+    }
+
+    fn multi_get(&self, table: TableId, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
+        View { store: self.store, reads: &self.reads }.multi_get(table, keys)
+    }
+
+    fn scan(&self, table: TableId, prefix: &[u8], start: &[u8], direction: Direction, visit: Visit<'_>) -> Result<()> {
+        let mut reads = ReadOptions::default();
+        reads.set_snapshot(&self.snapshot);
+        scan(self.store, reads, table, (prefix, start), direction, visit)
+    }
+}
+
+impl Store for RocksStore {
+    fn snapshot(&self) -> Box<dyn Read + '_> {
+        let snapshot = self.db.snapshot();
+        let mut reads = ReadOptions::default();
+        reads.set_snapshot(&snapshot);
+        Box::new(RocksSnapshot { reads, snapshot, store: self })
+    }
+
+    /// Waits for a stall of RocksDB for up to two seconds; `Busy` after that.
+    fn write(&self, batch: Batch) -> Result<u64> {
+        for tried in 0..STALL_TRIES {
+            if let Some(sequence) = self.try_write(self.encode(&batch)?)? {
+                return Ok(sequence);
+            }
+            std::thread::sleep(Duration::from_millis(1 << tried.min(5)));
+        }
+        Err(Error::new(ErrorKind::Busy, "the store cannot take more until it has written out what it has"))
+    }
+
+    fn sync(&self) -> Result<u64> {
+        let wanted = *self.applied.lock();
+        let mut durable = self.durable.lock();
+        self.refuse_poisoned()?;
+        // Another thread's sync has covered it meanwhile.
+        if *durable >= wanted {
+            return Ok(*durable);
+        }
+        let covered = *self.applied.lock();
+        self.db.flush_wal(true).map_err(|error| self.poison("a sync", error))?;
+        *durable = covered;
+        Ok(covered)
+    }
+
+    fn flush(&self, compact: bool) -> Result<()> {
+        self.refuse_poisoned()?;
+        let before = self.background_errors()?;
+        for table in &self.names {
+            let Some(family) = self.db.cf_handle(table) else { continue };
+            self.db.flush_cf_opt(family, &FlushOptions::default()).map_err(|error| self.poison("a flush", error))?;
+        }
+        if compact {
+            let mut options = CompactOptions::default();
+            options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+            for table in &self.names {
+                let Some(family) = self.db.cf_handle(table) else { continue };
+                self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+            }
+        }
+        // A compaction does not give its error back.
+        if self.background_errors()? > before {
+            self.poison.get_or_init(|| "a flush or compaction failed".to_owned());
+        }
+        self.refuse_poisoned()
+    }
+
+    /// Bytes of the live table files; what is in memory and in the log only does not count.
+    fn table_bytes(&self) -> Result<Vec<u64>> {
+        let size = |table: &&str| {
+            let family = self.db.cf_handle(table);
+            family.map_or(0, |family| self.db.get_column_family_metadata_cf(family).size)
+        };
+        Ok(self.names.iter().map(size).collect())
+    }
+
+    /// Table files are linked, not copied, if `directory` is on the same file system.
+    fn checkpoint(&self, directory: &Path) -> Result<()> {
+        super::prepare_checkpoint(directory)?;
+        Checkpoint::new(&self.db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(directory))
+            .map_err(|error| failure(format!("a checkpoint cannot be written to {}", directory.display()), error))
+    }
+}
+
+/// Refuses tables that are not asked for, and databases of other applications.
+fn check_families(directory: &Path, specs: &[TableSpec]) -> Result<()> {
+    let found = DB::list_cf(&Options::default(), directory)
+        .map_err(|error| failure(format!("the tables in {} cannot be listed", directory.display()), error))?;
+    let known = |name: &String| specs.iter().any(|spec| spec.name == name);
+    if let Some(name) = found.iter().find(|name| !known(name) && *name != DEFAULT_COLUMN_FAMILY_NAME) {
+        let message = format!("the store in {} has a table {name:?} that is not asked for", directory.display());
+        return Err(Error::invalid(message));
+    }
+    // A store of ours has none of its tables only if its creation was cut off, and then no rows.
+    if !specs.is_empty() && !found.iter().any(known) && directory::has_data(directory)? {
+        let message = format!("{} is a RocksDB database, but has none of a store's tables", directory.display());
+        return Err(Error::invalid(message));
+    }
+    Ok(())
+}
+
+fn failure(what: impl Into<String>, error: rocksdb::Error) -> Error {
+    use rocksdb::ErrorKind as Rocks;
+    let kind = match error.kind() {
+        Rocks::Corruption => ErrorKind::Corrupt,
+        Rocks::Incomplete | Rocks::Busy | Rocks::TimedOut | Rocks::TryAgain => ErrorKind::Busy,
+        Rocks::IOError | Rocks::ShutdownInProgress | Rocks::Aborted => ErrorKind::Unavailable,
+        Rocks::NotFound
+        | Rocks::NotSupported
+        | Rocks::InvalidArgument
+        | Rocks::MergeInProgress
+        | Rocks::Expired
+        | Rocks::CompactionTooLarge
+        | Rocks::ColumnFamilyDropped
+        | Rocks::Unknown => ErrorKind::Internal,
+    };
+    Error::new(kind, what).with_source(error)
+}
+
+/// A RocksDB options object with the settings that the binding has no call for.
+fn options_from(text: &str) -> Result<Options> {
+    let options = Options::default().get_options_from_string(text);
+    options.map_err(|error| failure("RocksDB does not know its own settings", error))
+}
+
+fn database_options(options: &RocksOptions) -> Result<Options> {
+    let buffers = write_buffer_bytes(options);
+    let mut database = options_from(&std::env::var("DBOPT").unwrap_or_default())?;
+    database.create_if_missing(true);
+    database.create_missing_column_families(true);
+    database.set_paranoid_checks(true);
+    // The only mode that opens after a torn tail and never drops a synced batch silently; with recycled logs it would.
+    database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    database.set_recycle_log_file_num(0);
+    if std::env::var("MANUAL").is_ok(){database.set_manual_wal_flush(true);}
+    database.set_max_total_wal_size(u64::try_from(buffers).unwrap_or(u64::MAX).saturating_mul(4));
+    database.set_db_write_buffer_size(buffers);
+    database.set_max_background_jobs(BACKGROUND_JOBS);
+    database.set_max_file_opening_threads(2);
+    database.set_max_open_files(OPEN_FILES);
+    database.set_max_manifest_file_size(MANIFEST_BYTES);
+    // Written out as it comes, so that a large compaction does not hold up the sync of a log.
+    database.set_bytes_per_sync(1 << 20);
+    database.set_log_level(LogLevel::Warn);
+    database.set_max_log_file_size(INFO_LOG_BYTES);
+    database.set_keep_log_file_num(4);
+    database.set_stats_dump_period_sec(0);
+    database.set_stats_persist_period_sec(0);
+    Ok(database)
+}
+
+fn write_buffer_bytes(options: &RocksOptions) -> usize {
+    options.write_buffer_bytes.max(4 << 20)
+}
+
+fn families(specs: &[TableSpec], options: &RocksOptions) -> Result<Vec<ColumnFamilyDescriptor>> {
+    let cache = Cache::new_lru_cache(options.cache_bytes.max(1 << 20));
+    // RocksDB insists on this family; it stays empty.
+    let unused = TableSpec { name: DEFAULT_COLUMN_FAMILY_NAME, access: Access::Point };
+    let unused = Some(unused).filter(|unused| specs.iter().all(|spec| spec.name != unused.name));
+    let all = specs.iter().copied().chain(unused);
+    all.map(|spec| Ok(ColumnFamilyDescriptor::new(spec.name, family_options(spec.access, options, &cache)?))).collect()
+}
+
+fn family_options(access: Access, options: &RocksOptions, cache: &Cache) -> Result<Options> {
+    // The dictionary's size, and that of the samples it is made from; the sampled rows are held in memory.
+    let extra=std::env::var("CFOPT").unwrap_or_default();
+    let mut family = options_from(&(extra+match access {
+        Access::Point => "bottommost_compression=kZSTD;bottommost_compression_opts={level=3;enabled=true}",
+        Access::Scan => {
+            "bottommost_compression=kZSTD;bottommost_compression_opts={level=3;enabled=true;\
+             max_dict_bytes=16384;zstd_max_train_bytes=1638400;max_dict_buffer_bytes=8388608}"
+        }
+    }))?;
+    // What is still to be compacted is compressed fast.
+    family.set_compression_type(DBCompressionType::Zstd);
+    family.set_compression_options(-14, 1, 0, 0);
+    let buffers = write_buffer_bytes(options);
+    family.set_write_buffer_size(buffers / 2);
+    family.set_max_write_buffer_number(4);
+    family.set_arena_block_size(ARENA_BLOCK_BYTES);
+    family.set_target_file_size_base(TABLE_FILE_BYTES);
+    family.set_max_bytes_for_level_base(u64::try_from(buffers).unwrap_or(u64::MAX).saturating_mul(2));
+
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_checksum_type(ChecksumType::XXH3);
+    // Index and filters are cut into blocks and cached as such, so that a large store stays within the cache.
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_pin_top_level_index_and_filter(true);
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    match access {
+        Access::Point => {
+            blocks.set_block_size(4 << 10);
+            blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+            blocks.set_partition_filters(true);
+        }
+        Access::Scan => blocks.set_block_size(16 << 10),
+    }
+    family.set_block_based_table_factory(&blocks);
+    Ok(family)
+}

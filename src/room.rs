@@ -1,0 +1,18 @@
+//! One room: the pipeline that decides an event and commits it.
+//!
+//! Everything here runs under the room's writer: at most one thread at a time is in a room. Nothing else allocates event
+//! numbers or commits a batch.
+
+mod commit;
+pub mod engine;
+mod extremities;
+mod facts;
+mod incoming;
+mod merge;
+pub mod outcome;
+mod parking;
+mod pipeline;
+mod references;
+#[cfg(test)]
+mod tests;
+pub mod writer;

@@ -1,0 +1,213 @@
+//! The rows of one event, and the batch that stores them.
+
+use std::sync::Arc;
+
+use super::{
+    incoming::reason_text,
+    merge::Changed,
+    outcome::{Kind, Outcome, Position},
+    pipeline::{Processed, describe},
+    references::parse_id,
+    writer::{Draft, RoomWriter},
+};
+use crate::{
+    encoding::{
+        body,
+        event_key::EventKey,
+        event_row::{EventRow, Verdict},
+        head::Current,
+        json::Json,
+        keys,
+        pdu::Pdu,
+    },
+    error::{Error, Result},
+    ids::{EventNid, SnapshotNid},
+    resolution::{AuthEvent, content::Content},
+    state::difference::differences,
+    tables::{
+        AUTH_CHILDREN, EVENT_BODIES, PREV_CHILDREN,
+        interning::member_type,
+        rows::{
+            CurrentEntry, EventIdentity, Happening, put_current, put_event_row, put_identity, put_position,
+        },
+    },
+};
+
+impl Draft {
+    /// Takes the next event number.
+    pub(super) fn next_event(&mut self) -> Result<EventNid> {
+        let nid = self.head.last_event.checked_add(1).and_then(EventNid::new);
+        let nid = nid.ok_or_else(|| Error::internal("all event numbers of a room are taken"))?;
+        self.head.last_event = nid.number();
+        Ok(nid)
+    }
+
+    /// Takes the next position.
+    pub(super) fn next_position(&mut self) -> Result<u32> {
+        let position = self.head.last_position.checked_add(1);
+        self.head.last_position =
+            position.ok_or_else(|| Error::internal("all positions of a room are taken"))?;
+        Ok(self.head.last_position)
+    }
+}
+
+impl RoomWriter {
+    /// Puts the rows of an event that is stored, or gets its place in the graph.
+    pub(super) fn place(
+        &self,
+        pdu: &Pdu,
+        nid: EventNid,
+        row: &EventRow,
+        was_outlier: bool,
+        draft: &mut Draft,
+    ) -> Result<()> {
+        let room = self.room.nid;
+        let batch = &mut draft.batch;
+        put_event_row(batch, room, nid, row);
+        put_position(batch, room, row.position, Happening { event: nid, kind: row.kind });
+        if !was_outlier {
+            let identity = EventIdentity {
+                event_id: pdu.event_id().into(),
+                key: pdu.key(),
+                reference_hash: *pdu.reference_hash(),
+            };
+            put_identity(batch, &self.room, nid, &identity);
+            batch.put(EVENT_BODIES, keys::event(room, nid), body::encode(pdu.canonical_bytes()));
+        }
+        // Rejected now, it may have been accepted as an outlier, and others may name it: the edges stay.
+        if row.tuple.is_some() && !row.verdict.is_rejected() {
+            for auth in &row.auth_events {
+                batch.put(AUTH_CHILDREN, keys::auth_child(room, *auth, nid), []);
+            }
+        }
+        if row.in_graph() {
+            for (prev, key) in row.prev_events.iter().zip(pdu.prev_keys()) {
+                let hides = match prev {
+                    Some(prev) => {
+                        let prev = self.engine.rows().event_row(room, *prev)?;
+                        prev.in_graph() && !prev.is_transparent()
+                    }
+                    None => false,
+                };
+                if !hides {
+                    batch.put(PREV_CHILDREN, keys::prev_child(room, key, nid), []);
+                }
+            }
+        }
+        if !was_outlier {
+            self.adopt(&pdu.key(), nid, draft)?;
+        }
+        let counts = &mut draft.head.counts;
+        if was_outlier {
+            counts.outliers = counts.outliers.saturating_sub(1);
+        }
+        if row.kind == Kind::Outlier {
+            counts.outliers = counts.outliers.saturating_add(1);
+            return Ok(());
+        }
+        counts.events = counts.events.saturating_add(1);
+        match row.verdict {
+            Verdict::Accepted => {}
+            Verdict::SoftFailed(_) => counts.soft_failed = counts.soft_failed.saturating_add(1),
+            Verdict::Rejected(_) => counts.rejected = counts.rejected.saturating_add(1),
+        }
+        Ok(())
+    }
+
+    /// Makes events that came before this one of their prev events point to it.
+    fn adopt(&self, key: &EventKey, nid: EventNid, draft: &mut Draft) -> Result<()> {
+        let rows = self.engine.rows();
+        for child in rows.prev_children(self.room.nid, key)? {
+            let mut row = rows.event_row(self.room.nid, child)?;
+            let body = rows.event_body(self.room.nid, child)?;
+            let wrong = |_| Error::internal("a stored body is not JSON");
+            let pdu = Pdu::parse(Json::parse(&body).map_err(wrong)?, &self.room.rules)?;
+            for (prev, prev_key) in row.prev_events.iter_mut().zip(pdu.prev_keys()) {
+                if prev_key == key {
+                    *prev = Some(nid);
+                }
+            }
+            put_event_row(&mut draft.batch, self.room.nid, child, &row);
+        }
+        Ok(())
+    }
+
+    /// Makes a snapshot the current state; gives what changed.
+    pub(super) fn set_current(
+        &mut self,
+        current: SnapshotNid,
+        nid: EventNid,
+        event: &Arc<AuthEvent>,
+        draft: &mut Draft,
+    ) -> Result<Vec<Changed>> {
+        let before = self.head.current.snapshot;
+        if current == before {
+            return Ok(Vec::new());
+        }
+        let mut changes: Vec<Changed> = Vec::new();
+        for difference in differences(&self.states(), &[before, current])? {
+            if let [before, after] = *difference.events.as_slice() {
+                changes.push((difference.tuple, before, after));
+            }
+        }
+        for (tuple, _, after) in &changes {
+            let is_member = Some(tuple.event_type) == member_type();
+            let entry = match after {
+                Some(after) => {
+                    let event = if *after == nid { event.clone() } else { self.facts().event(*after)? };
+                    let membership = match &event.content {
+                        Content::Member(member) if is_member => Some(member.membership),
+                        _ => None,
+                    };
+                    Some(CurrentEntry { event: *after, membership })
+                }
+                None => None,
+            };
+            put_current(&mut draft.batch, self.room.nid, *tuple, entry, is_member);
+        }
+        let summary = self.summary(current)?;
+        draft.head.current = Current { snapshot: current, fingerprint: summary.fingerprint, len: summary.len };
+        Ok(changes)
+    }
+
+    /// Commits a decided event.
+    pub(super) fn commit(
+        &mut self,
+        pdu: &Pdu,
+        nid: EventNid,
+        row: EventRow,
+        event: Arc<AuthEvent>,
+        changes: Vec<Changed>,
+        mut draft: Draft,
+    ) -> Result<Processed> {
+        let key = pdu.key();
+        self.unpark(&key, &mut draft)?;
+        // Rooms share index rows: nobody may read this one between our reading and our writing it.
+        let engine = self.engine.clone();
+        let index = engine.index_lock(&key);
+        engine.rows().put_index(&mut draft.batch, &key, self.room.nid, nid)?;
+        let sequence = self.apply(draft)?;
+        drop(index);
+        self.engine.keys.insert((self.room.nid, key), nid);
+        self.engine.events.insert((self.room.nid, nid), event);
+        let event_id = parse_id(pdu.event_id())?;
+        let position = Position(row.position);
+        let outcome = match &row.verdict {
+            Verdict::Accepted => Outcome::Accepted(describe(self, nid, &row, event_id, changes)?),
+            Verdict::SoftFailed(why) => Outcome::SoftFailed { event_id, position, reason: reason_text(why) },
+            Verdict::Rejected(why) => Outcome::Rejected { event_id, position, reason: reason_text(why) },
+        };
+        Ok(Processed { outcome, sequence, landed: Some(key) })
+    }
+
+    /// Stores the full copy of an event of which only a redacted one was here. The verdict stays.
+    pub(super) fn replace_body(&mut self, nid: EventNid, pdu: &Pdu) -> Result<u64> {
+        let key = keys::event(self.room.nid, nid);
+        if self.engine.rows().event_body(self.room.nid, nid)? == pdu.canonical_bytes() {
+            return Ok(self.engine.last_sequence());
+        }
+        let mut draft = self.draft();
+        draft.batch.put(EVENT_BODIES, key, body::encode(pdu.canonical_bytes()));
+        self.apply(draft)
+    }
+}

@@ -1,0 +1,143 @@
+//! What the rooms of a store share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use parking_lot::Mutex;
+use quick_cache::{Weighter, sync::Cache};
+use ruma_common::RoomVersionId;
+
+use crate::{
+    encoding::event_key::EventKey,
+    error::{Error, Result},
+    ids::{EventNid, RoomNid},
+    kv::{Batch, Direction, Read, Store},
+    resolution::AuthEvent,
+    state::source::{StateCaches, StoredStates},
+    tables::{
+        ROOMS,
+        interning::Interner,
+        rows::{Room, Rows},
+    },
+};
+
+/// The store, and what is kept in memory of it.
+pub struct Engine {
+    store: Arc<dyn Store>,
+    /// Numbers of names.
+    pub interner: Interner,
+    /// Packs, lists and blocks.
+    pub states: StateCaches,
+    /// What authorisation reads of events. Only a room's writer adds to it and takes from it.
+    pub events: Cache<(RoomNid, EventNid), Arc<AuthEvent>, EventWeight>,
+    /// Events by key. An event keeps its number for ever.
+    pub keys: Cache<(RoomNid, EventKey), EventNid>,
+    rooms: Cache<Box<str>, Arc<Room>>,
+    last_room: Mutex<u32>,
+    last_sequence: AtomicU64,
+    index: [Mutex<()>; INDEX_STRIPES],
+}
+
+/// Locks for index rows, each for the rows whose keys end alike.
+const INDEX_STRIPES: usize = 64;
+
+/// Weighs events by their memory.
+#[derive(Clone)]
+pub struct EventWeight;
+
+impl Weighter<(RoomNid, EventNid), Arc<AuthEvent>> for EventWeight {
+    fn weight(&self, _: &(RoomNid, EventNid), event: &Arc<AuthEvent>) -> u64 {
+        event.approx_bytes() as u64
+    }
+}
+
+impl Engine {
+    /// Opens the engine on a store; keeps at most about `memory` bytes of it.
+    pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
+        let mut last_room = 0;
+        store.scan(ROOMS, &[], &[0xff; 4], Direction::Reverse, &mut |key, _| {
+            last_room = crate::encoding::keys::last_number(key).unwrap_or_default();
+            Ok(false)
+        })?;
+        let part = memory / 8;
+        Ok(Self {
+            interner: Interner::open(&*store, part)?,
+            states: StateCaches::new(part * 3),
+            events: Cache::with_weighter(part / 512, (part * 3) as u64, EventWeight),
+            keys: Cache::new(part / 64),
+            rooms: Cache::new(4096),
+            last_room: Mutex::new(last_room),
+            last_sequence: AtomicU64::new(0),
+            index: std::array::from_fn(|_| Mutex::new(())),
+            store,
+        })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Rows as they are now.
+    pub fn rows(&self) -> Rows<'_> {
+        Rows::new(&*self.store)
+    }
+
+    /// Applies a batch; gives its sequence number.
+    pub fn write(&self, batch: Batch) -> Result<u64> {
+        let sequence = self.store.write(batch)?;
+        self.last_sequence.fetch_max(sequence, Ordering::AcqRel);
+        Ok(sequence)
+    }
+
+    /// The number of the newest batch that was applied: what someone must wait for who is told of any row.
+    pub fn last_sequence(&self) -> u64 {
+        self.last_sequence.load(Ordering::Acquire)
+    }
+
+    /// Finds a room.
+    pub fn room(&self, room_id: &str) -> Result<Option<Arc<Room>>> {
+        if let Some(room) = self.rooms.get(room_id) {
+            return Ok(Some(room));
+        }
+        let room = self.rows().room_by_id(room_id)?.map(Arc::new);
+        if let Some(room) = &room {
+            self.rooms.insert(room_id.into(), room.clone());
+        }
+        Ok(room)
+    }
+
+    /// Gives a new room its number. Nothing is stored until the first batch of its writer.
+    pub fn new_room(&self, room_id: &str, version: &RoomVersionId) -> Result<Room> {
+        let rules = version.rules().ok_or_else(|| Error::invalid(format!("room version {version} is not known")))?;
+        let mut last = self.last_room.lock();
+        let nid = last.checked_add(1).and_then(RoomNid::new);
+        let nid = nid.ok_or_else(|| Error::internal("all numbers for rooms are taken"))?;
+        *last = nid.number();
+        Ok(Room { nid, id: room_id.into(), version: version.clone(), rules })
+    }
+
+    /// The states of a room as one view of the store holds them.
+    pub fn stored_states<'a>(
+        &'a self,
+        read: &'a dyn Read,
+        room: RoomNid,
+        last: crate::ids::SnapshotNid,
+    ) -> StoredStates<'a> {
+        StoredStates::new(read, &self.states, room, last)
+    }
+
+    /// Holds the index row of a key: rooms share index rows, so reading and writing one must not interleave.
+    pub fn index_lock(&self, key: &EventKey) -> parking_lot::MutexGuard<'_, ()> {
+        let [.., last] = key.prefix();
+        let [first, rest @ ..] = &self.index;
+        let stripe = usize::from(last) % INDEX_STRIPES;
+        stripe.checked_sub(1).and_then(|place| rest.get(place)).unwrap_or(first).lock()
+    }
+}
+
+/// The memory of an [`Engine`] that a host does not set: enough for some dozen busy rooms of 50,000 members.
+pub const MEMORY_DEFAULT: usize = 128 << 20;
+

@@ -1,0 +1,236 @@
+//! Inputs that wait for events which are not here: kept durably, and decided when those have arrived.
+//!
+//! A parked input waits for one event at a time, the first of those that it lacks and that have not arrived. So an
+//! arrival costs what waits for that very event, and an input is looked at no more often than it lacks events.
+
+use std::collections::BTreeMap;
+
+use ruma_common::{OwnedEventId, OwnedServerName};
+
+use super::{
+    outcome::{FirstVerdict, Input, Kind, Outcome, Parked},
+    pipeline::Processed,
+    references::{Missing, parse_id},
+    writer::{Draft, RoomWriter},
+};
+use crate::{
+    encoding::{event_key::EventKey, json::Json, keys, pdu::Pdu},
+    error::{Error, ErrorKind, Result},
+    tables::{
+        PARKED, WAITS,
+        rows::{ParkedRow, Role, Want, put_parked, put_wait},
+    },
+};
+
+/// How an input stands to the parked input of the same event.
+pub(super) enum Again {
+    /// There is none.
+    Not,
+    /// It adds nothing.
+    Duplicate(Processed),
+    /// It brings a state or a higher kind: both together.
+    Merged(Input),
+}
+
+impl RoomWriter {
+    /// Looks for the parked input of the same event.
+    pub(super) fn again_parked(&self, pdu: &Pdu, input: &Input) -> Result<Again> {
+        if self.head.counts.parked == 0 {
+            return Ok(Again::Not);
+        }
+        let Some(row) = self.engine.rows().parked(self.room.nid, &pdu.key())? else { return Ok(Again::Not) };
+        let parked = input_of(row)?;
+        if input.kind <= parked.kind && (input.state.is_none() || parked.state.is_some()) {
+            let outcome = Outcome::Duplicate { event_id: parse_id(pdu.event_id())?, first: FirstVerdict::Parked };
+            return Ok(Again::Duplicate(Processed { outcome, sequence: self.engine.last_sequence(), landed: None }));
+        }
+        Ok(Again::Merged(Input {
+            kind: parked.kind.max(input.kind),
+            state: input.state.clone().or(parked.state),
+            local: parked.local || input.local,
+            origin: input.origin.clone().or(parked.origin),
+            ..input.clone()
+        }))
+    }
+
+    /// Keeps an input until what it lacks is here.
+    pub(super) fn park(&mut self, pdu: &Pdu, input: &Input, missing: Missing) -> Result<Processed> {
+        let mut draft = self.draft();
+        let key = pdu.key();
+        let order = match self.unpark(&key, &mut draft)? {
+            Some(order) => order,
+            None => {
+                let order = draft.head.last_parked.checked_add(1);
+                draft.head.last_parked = order.ok_or_else(|| Error::internal("a room parked 2^32 inputs"))?;
+                draft.head.last_parked
+            }
+        };
+        let want = |role: Role| move |event_id: &OwnedEventId| Want { event_id: event_id.to_string(), role };
+        let row = ParkedRow {
+            order,
+            kind: match input.kind {
+                Kind::Outlier => 0,
+                Kind::Old => 1,
+                Kind::New => 2,
+            },
+            local: input.local,
+            origin: input.origin.as_ref().map(ToString::to_string),
+            state: input.state.as_ref().map(|state| state.iter().map(ToString::to_string).collect()),
+            pdu: pdu.canonical_bytes().to_vec(),
+            missing: (missing.auth.iter().map(want(Role::Auth)))
+                .chain(missing.state.iter().map(want(Role::State)))
+                .chain(missing.prev.iter().map(want(Role::Prev)))
+                .collect(),
+            failed: None,
+        };
+        put_parked(&mut draft.batch, self.room.nid, &key, &row)?;
+        self.put_next_wait(&row, &key, 0, &mut draft)?;
+        draft.head.counts.parked = draft.head.counts.parked.saturating_add(1);
+        let sequence = self.apply(draft)?;
+        let event_id = parse_id(pdu.event_id())?;
+        let Missing { prev, auth, state } = missing;
+        let parked = Parked { event_id, missing_prev: prev, missing_auth: auth, missing_state: state };
+        Ok(Processed { outcome: Outcome::Parked(parked), sequence, landed: None })
+    }
+
+    /// Forgets the parked input of an event, which is now decided or parked anew; gives its place in the order.
+    pub(super) fn unpark(&self, key: &EventKey, draft: &mut Draft) -> Result<Option<u32>> {
+        if draft.head.counts.parked == 0 {
+            return Ok(None);
+        }
+        let Some(row) = self.engine.rows().parked(self.room.nid, key)? else { return Ok(None) };
+        self.delete_waits(&row, key, draft);
+        draft.batch.delete(PARKED, keys::prev_children(self.room.nid, key));
+        draft.head.counts.parked = draft.head.counts.parked.saturating_sub(1);
+        Ok(Some(row.order))
+    }
+
+    fn delete_waits(&self, row: &ParkedRow, key: &EventKey, draft: &mut Draft) {
+        let format = self.room.rules.event_id_format;
+        for wanted in row.missing.iter().filter_map(|want| EventKey::of(&want.event_id, format)) {
+            draft.batch.delete(WAITS, keys::wait(self.room.nid, &wanted, key));
+        }
+    }
+
+    /// Makes a parked input wait for the first event that it lacks from `place` on; `false` if it lacks none.
+    fn put_next_wait(&self, row: &ParkedRow, key: &EventKey, place: usize, draft: &mut Draft) -> Result<bool> {
+        for (place, want) in row.missing.iter().enumerate().skip(place) {
+            let wanted = EventKey::of(&want.event_id, self.room.rules.event_id_format);
+            let wanted = wanted.ok_or_else(|| Error::internal("a parked input waits for no event ID"))?;
+            if self.is_here(&wanted, want.role)? {
+                continue;
+            }
+            let place = u32::try_from(place).map_err(|_| Error::internal("a parked input lacks 2^32 events"))?;
+            put_wait(&mut draft.batch, self.room.nid, &wanted, key, place);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn is_here(&self, wanted: &EventKey, role: Role) -> Result<bool> {
+        let Some(nid) = self.find(wanted)? else { return Ok(false) };
+        match role {
+            Role::Auth | Role::State => Ok(true),
+            Role::Prev => Ok(self.engine.rows().event_row(self.room.nid, nid)?.states.is_some()),
+        }
+    }
+
+    /// Decides, in the order of parking, everything that waited for an event which has arrived, and what waited for that
+    /// in turn. Each event is a batch of its own. Gives the number of the last one.
+    pub fn drive(&mut self, landed: EventKey) -> Result<u64> {
+        let mut ready = BTreeMap::new();
+        self.wake(&landed, &mut ready)?;
+        self.drive_ready(ready)
+    }
+
+    /// Decides what was left parked though all that it lacked had arrived, when the process ended.
+    pub fn recover(&mut self) -> Result<u64> {
+        let mut ready = BTreeMap::new();
+        let rows = self.engine.rows();
+        for (order, key) in rows.all_parked(self.room.nid)? {
+            let row = rows.parked(self.room.nid, &key)?;
+            let lacks = |row: &ParkedRow| self.put_next_wait(row, &key, 0, &mut self.draft());
+            if let Some(row) = row.filter(|row| row.failed.is_none()) {
+                if !lacks(&row)? {
+                    ready.insert(order, key);
+                }
+            }
+        }
+        self.drive_ready(ready)
+    }
+
+    fn drive_ready(&mut self, mut ready: BTreeMap<u32, EventKey>) -> Result<u64> {
+        let mut sequence = 0;
+        while let Some((_, key)) = ready.pop_first() {
+            let Some(row) = self.engine.rows().parked(self.room.nid, &key)? else { continue };
+            match self.process_parked(row.clone(), &key) {
+                Ok(processed) => {
+                    sequence = processed.sequence;
+                    if let Some(landed) = processed.landed {
+                        self.wake(&landed, &mut ready)?;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Invalid => sequence = self.fail(row, &key, &error)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sequence)
+    }
+
+    fn process_parked(&mut self, row: ParkedRow, key: &EventKey) -> Result<Processed> {
+        let input = input_of(row)?;
+        let json = Json::parse(&input.pdu).map_err(|_| Error::internal("a parked PDU is not JSON"))?;
+        let pdu = Pdu::parse(json, &self.room.rules)?;
+        let outlier = self.find(key)?;
+        self.decide_or_park(&pdu, &input, outlier)
+    }
+
+    /// Keeps an input that cannot be decided though all is here, with the reason.
+    fn fail(&mut self, row: ParkedRow, key: &EventKey, error: &Error) -> Result<u64> {
+        tracing::warn!(room = %self.room.id, %error, "a parked event cannot be decided");
+        let mut draft = self.draft();
+        self.delete_waits(&row, key, &mut draft);
+        put_parked(&mut draft.batch, self.room.nid, key, &ParkedRow { failed: Some(error.to_string()), ..row })?;
+        self.apply(draft)
+    }
+
+    /// Finds the inputs that waited for an event and lack nothing more; makes the others wait for the next.
+    fn wake(&mut self, landed: &EventKey, ready: &mut BTreeMap<u32, EventKey>) -> Result<()> {
+        if self.head.counts.parked == 0 {
+            return Ok(());
+        }
+        let rows = self.engine.rows();
+        let mut draft = self.draft();
+        for (waiting, place) in rows.waiting(self.room.nid, landed)? {
+            let Some(row) = rows.parked(self.room.nid, &waiting)? else { continue };
+            draft.batch.delete(WAITS, keys::wait(self.room.nid, landed, &waiting));
+            if !self.put_next_wait(&row, &waiting, place as usize, &mut draft)? {
+                ready.insert(row.order, waiting);
+            }
+        }
+        if !draft.batch.is_empty() {
+            self.apply(draft)?;
+        }
+        Ok(())
+    }
+}
+
+fn input_of(row: ParkedRow) -> Result<Input> {
+    let ParkedRow { kind, local, origin, state, pdu, .. } = row;
+    let state = state.map(|state| state.iter().map(|event_id| parse_id(event_id)).collect::<Result<_>>());
+    let origin = origin.map(|origin| {
+        let parsed = OwnedServerName::try_from(origin.as_str());
+        parsed.map_err(|error| Error::invalid(format!("`{origin}` is no server name")).with_source(error))
+    });
+    Ok(Input {
+        kind: match kind {
+            0 => Kind::Outlier,
+            1 => Kind::Old,
+            _ => Kind::New,
+        },
+        state: state.transpose()?,
+        local,
+        origin: origin.transpose()?,
+        ..Input::new(pdu)
+    })
+}

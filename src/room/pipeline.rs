@@ -1,0 +1,317 @@
+//! The way of one event, from bytes to one atomic batch.
+
+use std::sync::Arc;
+
+use ruma_common::OwnedEventId;
+
+use super::{
+    incoming::{refusal, rejected},
+    parking::Again,
+    merge::{Changed, Resolution},
+    outcome::{Accepted, FirstVerdict, Input, Kind, Outcome, Position, StateChange, StateId},
+    references::{References, parse_id},
+    writer::{Draft, RoomWriter},
+};
+use crate::{
+    encoding::{
+        event_key::EventKey,
+        event_row::{EventRow, States, Verdict},
+        json::Json,
+        pdu::Pdu,
+    },
+    error::{Error, Result},
+    ids::{EventNid, SnapshotNid, StateTuple},
+    resolution::AuthEvent,
+};
+
+/// What an input did, and up to which batch the store must be durable before anyone is told.
+pub struct Processed {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The number of the last batch that it depends on; 0 if it stored nothing.
+    pub sequence: u64,
+    /// Whether an event was stored or placed that others may wait for.
+    pub landed: Option<EventKey>,
+}
+
+impl RoomWriter {
+    /// Decides one event and commits it.
+    ///
+    /// The steps are those of the specification's "Checks performed on receipt of a PDU", but for signatures, which are
+    /// the caller's business.
+    pub fn process(&mut self, input: &Input, json: Json) -> Result<Processed> {
+        // Format and size limits, content hash (redacts on mismatch), reference hash.
+        let pdu = Pdu::parse(json, &self.room.rules)?;
+        if let Some(told) = input.event_id.as_deref().filter(|told| *told != pdu.event_id()) {
+            return Err(Error::invalid(format!("the event ID is {}, not {told} as told", pdu.event_id())));
+        }
+
+        // Dedupe.
+        let stored = self.find(&pdu.key())?;
+        let outlier = match stored {
+            Some(nid) => match self.again(nid, &pdu, input)? {
+                Some(processed) => return Ok(processed),
+                None => Some(nid),
+            },
+            None => None,
+        };
+        let merged = match self.again_parked(&pdu, input)? {
+            Again::Not => None,
+            Again::Duplicate(processed) => return Ok(processed),
+            Again::Merged(input) => Some(input),
+        };
+        self.decide_or_park(&pdu, merged.as_ref().unwrap_or(input), outlier)
+    }
+
+    /// Decides an event, or parks it if something that it needs is not here.
+    pub(super) fn decide_or_park(&mut self, pdu: &Pdu, input: &Input, outlier: Option<EventNid>) -> Result<Processed> {
+        // Prerequisites.
+        let references = self.references(pdu, input)?;
+        if references.foreign.is_none() && !references.missing.is_empty() {
+            return self.park(pdu, input, references.missing);
+        }
+
+        self.decide(pdu, input, &references, outlier)
+    }
+
+    /// Authorises an event that has all it needs, finds its states and commits it.
+    fn decide(
+        &mut self,
+        pdu: &Pdu,
+        input: &Input,
+        references: &References,
+        outlier: Option<EventNid>,
+    ) -> Result<Processed> {
+        let mut draft = self.draft();
+        let event = self.incoming(pdu, references, &mut draft)?;
+
+        // Check by the event's own auth events: reject.
+        let mut verdict = rejected(self.check_by_auth_events(pdu, &event, references)?);
+        if !self.registered && verdict.is_rejected() {
+            let Verdict::Rejected(why) = &verdict else { return Err(Error::internal("a verdict without a reason")) };
+            return Err(Error::invalid(format!(
+                "the room cannot begin with this event: {}",
+                super::incoming::reason_text(why)
+            )));
+        }
+
+        let nid = match outlier {
+            Some(nid) => nid,
+            None => draft.next_event()?,
+        };
+        self.pending = Some((nid, Arc::new(event.clone())));
+        let mut row = EventRow {
+            kind: input.kind,
+            verdict: Verdict::Accepted,
+            redacted_at_acceptance: pdu.is_redacted(),
+            state_supplied: references.supplied.is_some(),
+            position: draft.next_position()?,
+            states: None,
+            tuple: event.tuple,
+            prev_events: references.prev_events.clone(),
+            auth_events: references.auth_events.iter().map(|(nid, _)| *nid).collect(),
+        };
+
+        // State before the event, and the check by it: reject.
+        let before = if input.kind == Kind::Outlier { None } else { self.state_before(pdu, references, &mut draft)? };
+        if let (Some(before), false) = (before, verdict.is_rejected()) {
+            verdict = rejected(self.check_by_state(&event, before, &[])?);
+        }
+
+        // Check by the current state: soft-fail.
+        if let (Some(before), Verdict::Accepted) = (before, &verdict) {
+            if let Some(reason) = self.soft_fail(input, &event, references, before)? {
+                verdict = Verdict::SoftFailed(refusal(&reason));
+            }
+        }
+
+        // State after the event.
+        row.states = match before {
+            Some(before) => Some(self.state_after(&event, nid, &verdict, before, &mut draft)?),
+            None => None,
+        };
+        row.verdict = verdict;
+
+        // Forward extremities, current state, memberships.
+        let event = Arc::new(AuthEvent { rejected: row.verdict.is_rejected(), ..event });
+        if pdu.is_create() && row.verdict.is_accepted() {
+            draft.head.create = Some(nid);
+        }
+        self.place(pdu, nid, &row, outlier.is_some(), &mut draft)?;
+        let changes = if row.in_graph() { self.advance(pdu, nid, &row, &event, &mut draft)? } else { Vec::new() };
+
+        // One atomic batch.
+        self.commit(pdu, nid, row, event, changes, draft)
+    }
+
+    /// An event that is stored already: `None` if it is an outlier that is now to get its place.
+    fn again(&mut self, nid: EventNid, pdu: &Pdu, input: &Input) -> Result<Option<Processed>> {
+        let row = self.engine.rows().event_row(self.room.nid, nid)?;
+        let identity = self.engine.rows().event_identity(&self.room, nid)?;
+        if identity.reference_hash != *pdu.reference_hash() {
+            return Err(Error::invalid(format!(
+                "another event with the ID {} is stored; its reference hash differs",
+                pdu.event_id()
+            )));
+        }
+        if !row.in_graph() && input.kind != Kind::Outlier {
+            return Ok(None);
+        }
+        let sequence = if row.redacted_at_acceptance && !pdu.is_redacted() {
+            self.replace_body(nid, pdu)?
+        } else {
+            self.engine.last_sequence()
+        };
+        let first = match row.verdict {
+            Verdict::Accepted => FirstVerdict::Accepted,
+            Verdict::SoftFailed(_) => FirstVerdict::SoftFailed,
+            Verdict::Rejected(_) => FirstVerdict::Rejected,
+        };
+        let outcome = Outcome::Duplicate { event_id: parse_id(pdu.event_id())?, first };
+        Ok(Some(Processed { outcome, sequence, landed: None }))
+    }
+
+    /// The state before an event: supplied, or the resolution of the states after its prev events; `None` for history
+    /// whose state cannot be had.
+    fn state_before(&mut self, pdu: &Pdu, references: &References, draft: &mut Draft) -> Result<Option<SnapshotNid>> {
+        if let Some(supplied) = &references.supplied {
+            let parent = Self::states_after_prev(references).and_then(|states| states.last().copied());
+            let parent = parent.unwrap_or(self.head.current.snapshot);
+            let mut changes: Vec<Changed> = Vec::new();
+            let mut rest = supplied.clone();
+            for (tuple, before) in crate::state::read::collect(&self.states(), parent, None)? {
+                match rest.remove(&tuple) {
+                    Some(after) if after == before => {}
+                    after => changes.push((tuple, Some(before), after)),
+                }
+            }
+            let mut added: Vec<Changed> = rest.into_iter().map(|(tuple, after)| (tuple, None, Some(after))).collect();
+            changes.append(&mut added);
+            changes.sort_unstable_by_key(|change| change.0);
+            return self.append(draft, parent, None, changes).map(Some);
+        }
+        if pdu.prev_events().is_empty() {
+            return Ok(Some(SnapshotNid::EMPTY));
+        }
+        match Self::states_after_prev(references) {
+            Some(states) => self.merge(draft, &states).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Why the current state refuses an event that the state before it allows.
+    fn soft_fail(
+        &self,
+        input: &Input,
+        event: &AuthEvent,
+        references: &References,
+        before: SnapshotNid,
+    ) -> Result<Option<crate::resolution::reason::Reason>> {
+        if input.kind != Kind::New || input.local || self.head.extremities.is_empty() {
+            return Ok(None);
+        }
+        if references.supplied.is_some() {
+            let mut states = self.states_after(&self.head.extremities)?;
+            states.push(before);
+            states.sort_unstable();
+            states.dedup();
+            let Resolution { parent, changes, .. } = self.resolve(&states)?;
+            let changes: Vec<(StateTuple, Option<EventNid>)> =
+                changes.into_iter().map(|(tuple, _, after)| (tuple, after)).collect();
+            return self.check_by_state(event, parent, &changes);
+        }
+        let mut prev_events: Vec<EventNid> = references.prev_events.iter().flatten().copied().collect();
+        prev_events.sort_unstable();
+        if prev_events == self.head.extremities.to_vec() || before == self.head.current.snapshot {
+            return Ok(None);
+        }
+        self.check_by_state(event, self.head.current.snapshot, &[])
+    }
+
+    fn state_after(
+        &mut self,
+        event: &AuthEvent,
+        nid: EventNid,
+        verdict: &Verdict,
+        before: SnapshotNid,
+        draft: &mut Draft,
+    ) -> Result<States> {
+        let after = match event.tuple.filter(|_| !verdict.is_rejected()) {
+            Some(tuple) => {
+                let replaced = self.view(before, &[]).nid(tuple)?;
+                self.append(draft, before, None, vec![(tuple, replaced, Some(nid))])?
+            }
+            None => before,
+        };
+        Ok(States { before, after })
+    }
+
+    /// Moves extremities and current state on; gives what changed in the current state.
+    fn advance(
+        &mut self,
+        pdu: &Pdu,
+        nid: EventNid,
+        row: &EventRow,
+        event: &Arc<AuthEvent>,
+        draft: &mut Draft,
+    ) -> Result<Vec<Changed>> {
+        draft.head.extremities = self.extremities_after(nid, &pdu.key(), row)?;
+        if draft.head.extremities == self.head.extremities {
+            return Ok(Vec::new());
+        }
+        let mut others = draft.head.extremities.clone();
+        others.retain(|extremity| *extremity != nid);
+        let mut states = self.states_after(&others)?;
+        if others.len() < draft.head.extremities.len() {
+            states.extend(row.states.map(|states| states.after));
+        }
+        let current = self.merge(draft, &states)?;
+        self.set_current(current, nid, event, draft)
+    }
+
+    /// The states after events of the graph.
+    fn states_after(&self, events: &[EventNid]) -> Result<Vec<SnapshotNid>> {
+        let mut states = Vec::with_capacity(events.len());
+        for event in events {
+            let row = self.engine.rows().event_row(self.room.nid, *event)?;
+            let known = row.states.ok_or_else(|| Error::internal("an extremity without a state"))?;
+            states.push(known.after);
+        }
+        Ok(states)
+    }
+}
+
+/// What an accepted event changed, in Matrix's terms.
+pub(super) fn describe(
+    writer: &RoomWriter,
+    nid: EventNid,
+    row: &EventRow,
+    event_id: OwnedEventId,
+    changes: Vec<Changed>,
+) -> Result<Accepted> {
+    let rows = writer.engine.rows();
+    let room = &writer.room;
+    let id = |event: EventNid| -> Result<OwnedEventId> {
+        if event == nid { Ok(event_id.clone()) } else { parse_id(&rows.event_identity(room, event)?.event_id) }
+    };
+    let mut described = Vec::with_capacity(changes.len());
+    for (tuple, before, after) in changes {
+        let (event_type, state_key) = writer.engine.interner.names(&**writer.engine.store(), tuple)?;
+        described.push(StateChange {
+            event_type: event_type.to_string(),
+            state_key: state_key.to_string(),
+            before: before.map(id).transpose()?,
+            after: after.map(id).transpose()?,
+        });
+    }
+    let state = |snapshot| StateId { room: room.nid, snapshot };
+    Ok(Accepted {
+        position: Position(row.position),
+        state_before: row.states.map(|states| state(states.before)),
+        state_after: row.states.map(|states| state(states.after)),
+        changes: described,
+        extremities: writer.head.extremities.iter().map(|extremity| id(*extremity)).collect::<Result<_>>()?,
+        event_id,
+    })
+}
+

@@ -1,0 +1,116 @@
+//! A room's writer: what it holds between events.
+
+use std::sync::Arc;
+
+use super::{
+    engine::Engine,
+    facts::{RoomFacts, StateView},
+};
+use crate::{
+    encoding::head::RoomHead,
+    error::Result,
+    ids::{EventNid, SnapshotNid, StateTuple},
+    kv::Batch,
+    resolution::AuthEvent,
+    state::{
+        log::{Log, WriterStates},
+        source::StoredStates,
+    },
+    tables::{interning::UsedNames, rows::Room},
+};
+
+/// The one writer of a room. After an error it may be ahead of what is stored: see [`RoomWriter::is_ahead`].
+pub struct RoomWriter {
+    pub(super) engine: Arc<Engine>,
+    pub(super) room: Arc<Room>,
+    /// The head, as stored.
+    pub(super) head: RoomHead,
+    pub(super) log: Log,
+    /// Whether the room's own rows are stored.
+    pub(super) registered: bool,
+    /// The event at hand, which is not stored yet.
+    pub(super) pending: Option<(EventNid, Arc<AuthEvent>)>,
+}
+
+/// What one event's batch will store.
+pub(super) struct Draft {
+    pub(super) batch: Batch,
+    pub(super) used: UsedNames,
+    /// The head after the batch.
+    pub(super) head: RoomHead,
+}
+
+impl RoomWriter {
+    /// Goes on with a room of the store.
+    pub fn open(engine: Arc<Engine>, room: Arc<Room>) -> Result<Self> {
+        let head = engine.rows().head(room.nid)?;
+        let log = Log::open(room.nid, SnapshotNid::new(head.last_snapshot));
+        Ok(Self { engine, room, head, log, registered: true, pending: None })
+    }
+
+    /// Begins a room that the store does not know; its rows come with its first event.
+    pub fn begin(engine: Arc<Engine>, room: Room) -> Self {
+        let log = Log::open(room.nid, SnapshotNid::EMPTY);
+        Self { engine, room: Arc::new(room), head: RoomHead::default(), log, registered: false, pending: None }
+    }
+
+    /// The room.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    /// Tells whether an error left the writer ahead of the store, so that it must be made anew.
+    pub fn is_ahead(&self) -> bool {
+        self.pending.is_some() || self.log.last().number() != self.head.last_snapshot
+    }
+
+    pub(super) fn draft(&self) -> Draft {
+        Draft { batch: Batch::default(), used: UsedNames::default(), head: self.head.clone() }
+    }
+
+    pub(super) fn facts(&self) -> RoomFacts<'_> {
+        RoomFacts {
+            engine: &self.engine,
+            room: &self.room,
+            create: self.head.create,
+            pending: self.pending.as_ref(),
+        }
+    }
+
+    /// The stored part of the room's states.
+    pub(super) fn stored(&self) -> StoredStates<'_> {
+        let last = SnapshotNid::new(self.head.last_snapshot);
+        self.engine.stored_states(&**self.engine.store(), self.room.nid, last)
+    }
+
+    pub(super) fn states(&self) -> WriterStates<'_> {
+        self.log.states(self.stored())
+    }
+
+    /// A state of the room with changes to it.
+    pub(super) fn view<'a>(
+        &'a self,
+        snapshot: SnapshotNid,
+        changes: &'a [(StateTuple, Option<EventNid>)],
+    ) -> StateView<'a> {
+        let current = self.head.current.snapshot;
+        StateView { facts: self.facts(), states: self.states(), current, snapshot, changes }
+    }
+
+    /// Applies a draft: the batch, and what the writer holds. Gives the batch's sequence number.
+    pub(super) fn apply(&mut self, draft: Draft) -> Result<u64> {
+        let Draft { mut batch, used, mut head } = draft;
+        head.last_snapshot = self.log.last().number();
+        crate::tables::rows::put_head(&mut batch, self.room.nid, &head);
+        if !self.registered {
+            crate::tables::rows::put_room(&mut batch, &self.room)?;
+        }
+        let sequence = self.engine.write(batch)?;
+        self.engine.interner.written(&used, sequence);
+        self.log.written();
+        self.head = head;
+        self.registered = true;
+        self.pending = None;
+        Ok(sequence)
+    }
+}

@@ -1,0 +1,296 @@
+//! Server-wide numbers for event types and state keys.
+//!
+//! One allocator hands the numbers out, so that no name gets two. A batch that uses a number not yet known to be durable
+//! also writes its rows, so that any set of batches that survives a crash is whole.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quick_cache::{Weighter, sync::Cache};
+use rustc_hash::FxHashMap;
+
+use super::{
+    STATE_KEY_NAMES, STATE_KEYS, TYPE_NAMES, TYPES,
+    rows::{corrupt, missing},
+};
+use crate::{
+    encoding::{
+        bytes::{Cursor, Decoded, Malformed, put_varint},
+        keys,
+    },
+    error::{Error, Result},
+    ids::{EventTypeNid, StateKeyNid, StateTuple},
+    kv::{Batch, Direction, Read, TableId},
+};
+
+/// Event types that have the same number in every store, from 1 on.
+pub const WELL_KNOWN_TYPES: [&str; 16] = [
+    "m.room.create",
+    "m.room.member",
+    "m.room.power_levels",
+    "m.room.join_rules",
+    "m.room.third_party_invite",
+    "m.room.history_visibility",
+    "m.room.guest_access",
+    "m.room.name",
+    "m.room.topic",
+    "m.room.avatar",
+    "m.room.canonical_alias",
+    "m.room.aliases",
+    "m.room.server_acl",
+    "m.room.encryption",
+    "m.room.tombstone",
+    "m.room.pinned_events",
+];
+
+/// State keys that have the same number in every store, from 1 on.
+pub const WELL_KNOWN_KEYS: [&str; 1] = [""];
+
+/// Numbers below this one are kept for well-known names.
+const FIRST_FREE: u32 = 64;
+
+/// The number of `m.room.member`.
+pub fn member_type() -> Option<EventTypeNid> {
+    EventTypeNid::new(2)
+}
+
+/// Hands out and looks up the numbers of event types and state keys.
+pub struct Interner {
+    types: Names,
+    state_keys: Names,
+}
+
+impl Interner {
+    /// Goes on from what the store holds; keeps at most about `memory` bytes of names.
+    pub fn open(read: &dyn Read, memory: usize) -> Result<Self> {
+        Ok(Self {
+            types: Names::open(read, TYPES, TYPE_NAMES, &WELL_KNOWN_TYPES, memory / 8)?,
+            state_keys: Names::open(read, STATE_KEYS, STATE_KEY_NAMES, &WELL_KNOWN_KEYS, memory / 8 * 7)?,
+        })
+    }
+
+    /// The number of a state key, if it occurs in any state.
+    pub fn find(&self, read: &dyn Read, event_type: &str, state_key: &str) -> Result<Option<StateTuple>> {
+        let Some(event_type) = self.find_type(read, event_type)? else { return Ok(None) };
+        let Some(state_key) = self.find_state_key(read, state_key)? else { return Ok(None) };
+        Ok(Some(StateTuple { event_type, state_key }))
+    }
+
+    /// The number of an event type.
+    pub fn find_type(&self, read: &dyn Read, event_type: &str) -> Result<Option<EventTypeNid>> {
+        Ok(self.types.find(read, event_type)?.and_then(EventTypeNid::new))
+    }
+
+    /// The number of a state key.
+    pub fn find_state_key(&self, read: &dyn Read, state_key: &str) -> Result<Option<StateKeyNid>> {
+        Ok(self.state_keys.find(read, state_key)?.and_then(StateKeyNid::new))
+    }
+
+    /// Gives a state key its number, puts what `batch` needs for it, and notes in `used` what the batch makes known.
+    pub fn intern(
+        &self,
+        read: &dyn Read,
+        event_type: &str,
+        state_key: &str,
+        batch: &mut Batch,
+        used: &mut UsedNames,
+    ) -> Result<StateTuple> {
+        let event_type = EventTypeNid::new(self.types.intern(read, event_type, batch, &mut used.types)?);
+        let state_key = StateKeyNid::new(self.state_keys.intern(read, state_key, batch, &mut used.state_keys)?);
+        match (event_type, state_key) {
+            (Some(event_type), Some(state_key)) => Ok(StateTuple { event_type, state_key }),
+            _ => Err(Error::internal("the allocator of names handed out number 0")),
+        }
+    }
+
+    /// The names of a state key.
+    pub fn names(&self, read: &dyn Read, tuple: StateTuple) -> Result<(Arc<str>, Arc<str>)> {
+        let event_type = self.types.name(read, tuple.event_type.number())?;
+        let state_key = self.state_keys.name(read, tuple.state_key.number())?;
+        Ok((event_type, state_key))
+    }
+
+    /// Learns that the batch which makes these names known was applied with this sequence number.
+    pub fn written(&self, used: &UsedNames, sequence: u64) {
+        self.types.written(&used.types, sequence);
+        self.state_keys.written(&used.state_keys, sequence);
+    }
+
+    /// Learns that everything up to this sequence number is durable.
+    pub fn durable(&self, sequence: u64) {
+        self.types.durable(sequence);
+        self.state_keys.durable(sequence);
+    }
+}
+
+/// Names that a batch makes known, since they were not known to be durable when it was made.
+#[derive(Debug, Default)]
+pub struct UsedNames {
+    types: Vec<Arc<str>>,
+    state_keys: Vec<Arc<str>>,
+}
+
+#[derive(Clone)]
+struct NameWeight;
+
+impl Weighter<Arc<str>, u32> for NameWeight {
+    fn weight(&self, name: &Arc<str>, _: &u32) -> u64 {
+        name.len() as u64 + 64
+    }
+}
+
+impl Weighter<u32, Arc<str>> for NameWeight {
+    fn weight(&self, _: &u32, name: &Arc<str>) -> u64 {
+        name.len() as u64 + 64
+    }
+}
+
+/// The numbers of one sort of name.
+struct Names {
+    by_name: TableId,
+    by_number: TableId,
+    well_known: &'static [&'static str],
+    numbers: Cache<Arc<str>, u32, NameWeight>,
+    names: Cache<u32, Arc<str>, NameWeight>,
+    fresh: Mutex<Fresh>,
+}
+
+/// Numbers that are not known to be durable.
+struct Fresh {
+    next: u32,
+    numbers: FxHashMap<Arc<str>, FreshNumber>,
+}
+
+#[derive(Clone, Copy)]
+struct FreshNumber {
+    number: u32,
+    /// The first batch that wrote its rows; `None` until one was applied.
+    written: Option<u64>,
+}
+
+impl Names {
+    fn open(
+        read: &dyn Read,
+        by_name: TableId,
+        by_number: TableId,
+        well_known: &'static [&'static str],
+        memory: usize,
+    ) -> Result<Self> {
+        let mut last = 0;
+        read.scan(by_number, &[], &[0xff; 4], Direction::Reverse, &mut |key, _| {
+            last = keys::last_number(key).unwrap_or_default();
+            Ok(false)
+        })?;
+        let next = last.saturating_add(1).max(FIRST_FREE);
+        let items = memory / 96;
+        Ok(Self {
+            by_name,
+            by_number,
+            well_known,
+            numbers: Cache::with_weighter(items, memory as u64 / 2, NameWeight),
+            names: Cache::with_weighter(items, memory as u64 / 2, NameWeight),
+            fresh: Mutex::new(Fresh { next, numbers: FxHashMap::default() }),
+        })
+    }
+
+    fn well_known(&self, name: &str) -> Option<u32> {
+        let place = self.well_known.iter().position(|known| *known == name)?;
+        u32::try_from(place + 1).ok()
+    }
+
+    fn find(&self, read: &dyn Read, name: &str) -> Result<Option<u32>> {
+        if let Some(number) = self.well_known(name) {
+            return Ok(Some(number));
+        }
+        if let Some(number) = self.numbers.get(name) {
+            return Ok(Some(number));
+        }
+        if let Some(fresh) = self.fresh.lock().numbers.get(name) {
+            return Ok(Some(fresh.number));
+        }
+        let Some(value) = read.get(self.by_name, name.as_bytes())? else { return Ok(None) };
+        let number = decode_number(&value).map_err(|malformed| corrupt(self.by_name, name.as_bytes(), malformed))?;
+        self.numbers.insert(name.into(), number);
+        Ok(Some(number))
+    }
+
+    fn intern(&self, read: &dyn Read, name: &str, batch: &mut Batch, used: &mut Vec<Arc<str>>) -> Result<u32> {
+        if let Some(number) = self.well_known(name) {
+            return Ok(number);
+        }
+        if let Some(number) = self.numbers.get(name) {
+            return Ok(number);
+        }
+        // The lock is held over the look-up: two writers that meet a new name at once must get one number.
+        let mut fresh = self.fresh.lock();
+        let known = fresh.numbers.get_key_value(name).map(|(name, fresh)| (name.clone(), fresh.number));
+        let (name, number) = match known {
+            Some(known) => known,
+            None => {
+                if let Some(value) = read.get(self.by_name, name.as_bytes())? {
+                    let number = decode_number(&value).map_err(|what| corrupt(self.by_name, name.as_bytes(), what))?;
+                    self.numbers.insert(name.into(), number);
+                    return Ok(number);
+                }
+                let number = fresh.next;
+                fresh.next = number.checked_add(1).ok_or_else(|| Error::internal("all numbers for names are taken"))?;
+                let name: Arc<str> = name.into();
+                fresh.numbers.insert(name.clone(), FreshNumber { number, written: None });
+                (name, number)
+            }
+        };
+        drop(fresh);
+        let mut value = Vec::new();
+        put_varint(&mut value, u64::from(number));
+        batch.put(self.by_name, name.as_bytes(), value);
+        batch.put(self.by_number, keys::number(number), name.as_bytes());
+        used.push(name);
+        Ok(number)
+    }
+
+    fn name(&self, read: &dyn Read, number: u32) -> Result<Arc<str>> {
+        let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        if let Some(known) = place.and_then(|place| self.well_known.get(place)) {
+            return Ok((*known).into());
+        }
+        if let Some(name) = self.names.get(&number) {
+            return Ok(name);
+        }
+        let key = keys::number(number);
+        let value = read.get(self.by_number, &key)?.ok_or_else(|| missing(self.by_number, &key))?;
+        let what = Malformed { offset: 0, what: "a name that is not UTF-8" };
+        let name: Arc<str> = std::str::from_utf8(&value).map_err(|_| corrupt(self.by_number, &key, what))?.into();
+        self.names.insert(number, name.clone());
+        Ok(name)
+    }
+
+    fn written(&self, used: &[Arc<str>], sequence: u64) {
+        if used.is_empty() {
+            return;
+        }
+        let mut fresh = self.fresh.lock();
+        for name in used {
+            if let Some(number) = fresh.numbers.get_mut(name) {
+                number.written.get_or_insert(sequence);
+            }
+        }
+    }
+
+    fn durable(&self, sequence: u64) {
+        let mut fresh = self.fresh.lock();
+        fresh.numbers.retain(|name, fresh| {
+            let durable = fresh.written.is_some_and(|written| written <= sequence);
+            if durable {
+                self.numbers.insert(name.clone(), fresh.number);
+            }
+            !durable
+        });
+    }
+}
+
+fn decode_number(bytes: &[u8]) -> Decoded<u32> {
+    let mut cursor = Cursor::new(bytes);
+    let number = cursor.varint32()?;
+    cursor.end()?;
+    if number == 0 { Err(cursor.malformed("number 0")) } else { Ok(number) }
+}

@@ -1,0 +1,592 @@
+//! Typed access to the rows of a room.
+
+use ruma_common::{RoomVersionId, room_version_rules::RoomVersionRules};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AUTH_CHILDREN, CURRENT_STATE, EVENT_BODIES, EVENT_IDS, EVENT_INDEX, EVENT_ROWS, HEADS, PARKED, POSITIONS,
+    PREV_CHILDREN, ROOM_IDS, ROOMS, USER_ROOMS, WAITS, name,
+};
+use crate::{
+    encoding::{
+        body,
+        bytes::{Cursor, Decoded, Malformed, put_varint, seal, unseal},
+        cold,
+        event_key::EventKey,
+        event_row::{EventRow, Kind},
+        head::RoomHead,
+        keys,
+    },
+    error::{Corruption, Error, Result},
+    ids::{EventNid, EventTypeNid, RoomNid, StateKeyNid, StateTuple},
+    kv::{Batch, Direction, Read, TableId},
+};
+
+/// A room of the store.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// Its number.
+    pub nid: RoomNid,
+    /// Its ID.
+    pub id: Box<str>,
+    /// Its version.
+    pub version: RoomVersionId,
+    /// What its version means.
+    pub rules: RoomVersionRules,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RoomRow {
+    id: String,
+    version: String,
+}
+
+/// The ID of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventIdentity {
+    /// The event ID.
+    pub event_id: Box<str>,
+    /// What the index knows it by.
+    pub key: EventKey,
+    /// Its reference hash.
+    pub reference_hash: [u8; 32],
+}
+
+/// What happened at a position of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Happening {
+    /// The event.
+    pub event: EventNid,
+    /// Whether it was stored as an outlier, or placed in the graph as old or new.
+    pub kind: Kind,
+}
+
+/// An input that waits for events that are not here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedRow {
+    /// Its place in the order of parking.
+    pub order: u32,
+    /// As `kind` of the input: 0 outlier, 1 old, 2 new.
+    pub kind: u8,
+    /// Whether this homeserver made the event.
+    pub local: bool,
+    /// The server that sent it.
+    pub origin: Option<String>,
+    /// The supplied state before it.
+    pub state: Option<Vec<String>>,
+    /// The PDU, as canonical JSON.
+    pub pdu: Vec<u8>,
+    /// What was not here when it was parked, in the order in which it is waited for.
+    pub missing: Vec<Want>,
+    /// Why it cannot be decided though all is here; it is kept for an administrator to look at.
+    pub failed: Option<String>,
+}
+
+/// An event that a parked input waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// The event ID.
+    pub event_id: String,
+    /// What it is wanted as.
+    pub role: Role,
+}
+
+/// What a missing event is to the event that waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// A prev event: it must have a place in the graph, and a state.
+    Prev,
+    /// An auth event: it must be stored.
+    Auth,
+    /// An event of the supplied state: it must be stored.
+    State,
+}
+
+/// How a user stands to a room, as `membership` of their `m.room.member` event says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Membership {
+    /// In the room.
+    Join,
+    /// Invited.
+    Invite,
+    /// Has left, was kicked, or has declined.
+    Leave,
+    /// Banned.
+    Ban,
+    /// Has asked to be let in.
+    Knock,
+}
+
+impl Membership {
+    const ALL: [Self; 5] = [Self::Join, Self::Invite, Self::Leave, Self::Ban, Self::Knock];
+
+    /// The word in the event.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Invite => "invite",
+            Self::Leave => "leave",
+            Self::Ban => "ban",
+            Self::Knock => "knock",
+        }
+    }
+
+    /// The membership of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|membership| membership.as_str() == word)
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Join => 1,
+            Self::Invite => 2,
+            Self::Leave => 3,
+            Self::Ban => 4,
+            Self::Knock => 5,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|membership| membership.code() == code)
+    }
+}
+
+/// An entry of the current state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CurrentEntry {
+    /// The event.
+    pub event: EventNid,
+    /// The membership that it gives, if it is a member event.
+    pub membership: Option<Membership>,
+}
+
+/// Names the place of malformed bytes.
+pub fn corrupt(table: TableId, key: &[u8], malformed: Malformed) -> Error {
+    let Malformed { offset, what } = malformed;
+    Corruption { table: name(table), key: key.to_vec(), offset, what: what.to_owned() }.into()
+}
+
+/// An error about a row that must be there.
+pub fn missing(table: TableId, key: &[u8]) -> Error {
+    corrupt(table, key, Malformed { offset: 0, what: "the row is missing" })
+}
+
+/// Reads rows through one view of the store.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    read: &'a dyn Read,
+}
+
+impl<'a> Rows<'a> {
+    /// Reads through `read`.
+    pub fn new(read: &'a dyn Read) -> Self {
+        Self { read }
+    }
+
+    /// The view itself.
+    pub fn read(&self) -> &'a dyn Read {
+        self.read
+    }
+
+    fn decode<T>(&self, table: TableId, key: &[u8], decode: impl FnOnce(&[u8]) -> Decoded<T>) -> Result<Option<T>> {
+        let Some(value) = self.read.get(table, key)? else { return Ok(None) };
+        decode(&value).map(Some).map_err(|malformed| corrupt(table, key, malformed))
+    }
+
+    fn load<T>(&self, table: TableId, key: &[u8], decode: impl FnOnce(&[u8]) -> Decoded<T>) -> Result<T> {
+        self.decode(table, key, decode)?.ok_or_else(|| missing(table, key))
+    }
+
+    /// Visits the last numbers of the keys that begin with `prefix`, ascending.
+    fn last_numbers(&self, table: TableId, prefix: &[u8], visit: &mut dyn FnMut(u32)) -> Result<()> {
+        self.read.scan(table, prefix, prefix, Direction::Forward, &mut |key, _| {
+            let what = Malformed { offset: 0, what: "a key that is too short" };
+            visit(keys::last_number(key).ok_or_else(|| corrupt(table, key, what))?);
+            Ok(true)
+        })
+    }
+
+    /// Finds a room by its ID.
+    pub fn room_by_id(&self, room_id: &str) -> Result<Option<Room>> {
+        let nid = self.decode(ROOM_IDS, room_id.as_bytes(), decode_number)?;
+        nid.and_then(RoomNid::new).map(|nid| self.room(nid)).transpose()
+    }
+
+    /// Loads a room.
+    pub fn room(&self, nid: RoomNid) -> Result<Room> {
+        let key = keys::room(nid);
+        let row: RoomRow = self.load(ROOMS, &key, cold::decode)?;
+        decode_room(nid, row).map_err(|malformed| corrupt(ROOMS, &key, malformed))
+    }
+
+    /// All rooms, in the order of their numbers.
+    pub fn rooms(&self) -> Result<Vec<Room>> {
+        let mut numbers = Vec::new();
+        self.last_numbers(ROOMS, &[], &mut |number| numbers.extend(RoomNid::new(number)))?;
+        numbers.into_iter().map(|nid| self.room(nid)).collect()
+    }
+
+    /// The head of a room; a room that has none yet has the empty one.
+    pub fn head(&self, room: RoomNid) -> Result<RoomHead> {
+        let key = keys::room(room);
+        let head = self.decode(HEADS, &key, |bytes| RoomHead::decode(unseal(&key, bytes)?))?;
+        Ok(head.unwrap_or_default())
+    }
+
+    /// Loads the row of an event.
+    pub fn event_row(&self, room: RoomNid, event: EventNid) -> Result<EventRow> {
+        let key = keys::event(room, event);
+        self.load(EVENT_ROWS, &key, |bytes| EventRow::decode(event, unseal(&key, bytes)?))
+    }
+
+    /// Loads the ID of an event.
+    pub fn event_identity(&self, room: &Room, event: EventNid) -> Result<EventIdentity> {
+        let key = keys::event(room.nid, event);
+        self.load(EVENT_IDS, &key, |bytes| decode_identity(room, bytes))
+    }
+
+    /// Loads the PDU of an event, as canonical JSON.
+    pub fn event_body(&self, room: RoomNid, event: EventNid) -> Result<Vec<u8>> {
+        let key = keys::event(room, event);
+        self.load(EVENT_BODIES, &key, |bytes| body::decode(bytes).map(<[u8]>::to_vec))
+    }
+
+    /// The events whose key begins as `event_key` does: candidates, to be checked by [`Rows::event_identity`].
+    fn candidates(&self, event_key: &EventKey) -> Result<Vec<(RoomNid, EventNid)>> {
+        let index_key = event_key.prefix();
+        Ok(self.decode(EVENT_INDEX, &index_key, decode_candidates)?.unwrap_or_default())
+    }
+
+    /// Finds an event in a room.
+    pub fn find_event(&self, room: &Room, event_key: &EventKey) -> Result<Option<EventNid>> {
+        for (owner, event) in self.candidates(event_key)? {
+            if owner == room.nid && self.event_identity(room, event)?.key == *event_key {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds the rooms of this store that have an event of this ID.
+    pub fn rooms_of_event(&self, event_id: &str) -> Result<Vec<(Room, EventNid)>> {
+        let mut found = Vec::new();
+        for event_key in EventKey::any_format(event_id) {
+            for (owner, event) in self.candidates(&event_key)? {
+                let room = self.room(owner)?;
+                if *self.event_identity(&room, event)?.event_id == *event_id {
+                    found.push((room, event));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Adds an event to the index row of its key, which may be shared with events whose IDs begin alike.
+    pub fn put_index(&self, batch: &mut Batch, event_key: &EventKey, room: RoomNid, event: EventNid) -> Result<()> {
+        let mut candidates = self.candidates(event_key)?;
+        candidates.push((room, event));
+        candidates.sort_unstable();
+        candidates.dedup();
+        batch.put(EVENT_INDEX, event_key.prefix(), encode_candidates(&candidates));
+        Ok(())
+    }
+
+    /// What happened in a room from a position on, ascending; `visit` returns `false` to end.
+    pub fn positions(
+        &self,
+        room: RoomNid,
+        from: u32,
+        visit: &mut dyn FnMut(u32, Happening) -> Result<bool>,
+    ) -> Result<()> {
+        let (prefix, start) = (keys::room(room), keys::position(room, from));
+        self.read.scan(POSITIONS, &prefix, &start, Direction::Forward, &mut |key, value| {
+            let happening = decode_happening(value).map_err(|malformed| corrupt(POSITIONS, key, malformed))?;
+            visit(keys::last_number(key).unwrap_or_default(), happening)
+        })
+    }
+
+    /// The state events that name `event` among their auth events, newest first: at most `limit` of those numbered
+    /// `up_to` or less.
+    pub fn auth_children(
+        &self,
+        room: RoomNid,
+        event: EventNid,
+        up_to: EventNid,
+        limit: usize,
+    ) -> Result<Vec<EventNid>> {
+        let mut children = Vec::new();
+        let (prefix, start) = (keys::event(room, event), keys::auth_child(room, event, up_to));
+        self.read.scan(AUTH_CHILDREN, &prefix, &start, Direction::Reverse, &mut |key, _| {
+            children.extend(keys::last_number(key).and_then(EventNid::new));
+            Ok(children.len() < limit)
+        })?;
+        Ok(children)
+    }
+
+    /// The events that name a prev event of this key, which hides nothing or was not here when they were placed.
+    pub fn prev_children(&self, room: RoomNid, prev: &EventKey) -> Result<Vec<EventNid>> {
+        let mut children = Vec::new();
+        let prefix = keys::prev_children(room, prev);
+        self.last_numbers(PREV_CHILDREN, &prefix, &mut |number| children.extend(EventNid::new(number)))?;
+        Ok(children)
+    }
+
+    /// The current state's entry at a key.
+    pub fn current_entry(&self, room: RoomNid, tuple: StateTuple) -> Result<Option<CurrentEntry>> {
+        self.decode(CURRENT_STATE, &keys::current(room, tuple), decode_current)
+    }
+
+    /// The current state, or the part of it that has one event type, ascending by key.
+    pub fn current_state(
+        &self,
+        room: RoomNid,
+        event_type: Option<EventTypeNid>,
+        visit: &mut dyn FnMut(StateTuple, CurrentEntry) -> Result<()>,
+    ) -> Result<()> {
+        let prefix = match event_type {
+            Some(event_type) => keys::current_of_type(room, event_type).to_vec(),
+            None => keys::room(room).to_vec(),
+        };
+        self.read.scan(CURRENT_STATE, &prefix, &prefix, Direction::Forward, &mut |key, value| {
+            let entry = decode_current(value).map_err(|malformed| corrupt(CURRENT_STATE, key, malformed))?;
+            let what = Malformed { offset: 0, what: "a key that names no event type and state key" };
+            let tuple = tuple_of_key(key).ok_or_else(|| corrupt(CURRENT_STATE, key, what))?;
+            visit(tuple, entry)?;
+            Ok(true)
+        })
+    }
+
+    /// The rooms of a user, with how they stand to each.
+    pub fn rooms_of_user(&self, user: StateKeyNid) -> Result<Vec<(RoomNid, Membership)>> {
+        let mut rooms = Vec::new();
+        let prefix = keys::user(user);
+        self.read.scan(USER_ROOMS, &prefix, &prefix, Direction::Forward, &mut |key, value| {
+            let what = Malformed { offset: 0, what: "no membership of a room" };
+            let room = keys::last_number(key).and_then(RoomNid::new);
+            let membership = value.first().copied().and_then(Membership::from_code);
+            let (Some(room), Some(membership)) = (room, membership) else {
+                return Err(corrupt(USER_ROOMS, key, what));
+            };
+            rooms.push((room, membership));
+            Ok(true)
+        })?;
+        Ok(rooms)
+    }
+
+    /// The parked input of an event.
+    pub fn parked(&self, room: RoomNid, event_key: &EventKey) -> Result<Option<ParkedRow>> {
+        self.decode(PARKED, &keys::prev_children(room, event_key), cold::decode)
+    }
+
+    /// All parked inputs of a room, in the order of parking.
+    pub fn all_parked(&self, room: RoomNid) -> Result<Vec<(u32, EventKey)>> {
+        let prefix = keys::room(room);
+        let mut parked = Vec::new();
+        self.read.scan(PARKED, &prefix, &prefix, Direction::Forward, &mut |key, value| {
+            let row: ParkedRow = cold::decode(value).map_err(|malformed| corrupt(PARKED, key, malformed))?;
+            parked.push((row.order, last_event_key(PARKED, key)?));
+            Ok(true)
+        })?;
+        parked.sort_unstable();
+        Ok(parked)
+    }
+
+    /// The parked inputs that wait for an event, each with the place of that event among what it lacks.
+    pub fn waiting(&self, room: RoomNid, wanted: &EventKey) -> Result<Vec<(EventKey, u32)>> {
+        let prefix = keys::prev_children(room, wanted);
+        let mut waiting = Vec::new();
+        self.read.scan(WAITS, &prefix, &prefix, Direction::Forward, &mut |key, value| {
+            let place = decode_number(value).map_err(|malformed| corrupt(WAITS, key, malformed))?;
+            waiting.push((last_event_key(WAITS, key)?, place));
+            Ok(true)
+        })?;
+        Ok(waiting)
+    }
+}
+
+fn last_event_key(table: TableId, key: &[u8]) -> Result<EventKey> {
+    let what = Malformed { offset: 0, what: "a key that names no event" };
+    key.last_chunk::<32>().map(|bytes| EventKey::from_bytes(*bytes)).ok_or_else(|| corrupt(table, key, what))
+}
+
+/// Writes that a parked input waits for an event, which is at `place` among what it lacks.
+pub fn put_wait(batch: &mut Batch, room: RoomNid, wanted: &EventKey, waiting: &EventKey, place: u32) {
+    let mut value = Vec::new();
+    put_varint(&mut value, u64::from(place));
+    batch.put(WAITS, keys::wait(room, wanted, waiting), value);
+}
+
+/// Writes the rows of a room.
+pub fn put_room(batch: &mut Batch, room: &Room) -> Result<()> {
+    let row = RoomRow { id: room.id.to_string(), version: room.version.to_string() };
+    batch.put(ROOMS, keys::room(room.nid), cold::encode(&row)?);
+    let mut number = Vec::new();
+    put_varint(&mut number, u64::from(room.nid.number()));
+    batch.put(ROOM_IDS, room.id.as_bytes(), number);
+    Ok(())
+}
+
+/// Writes a room's head.
+pub fn put_head(batch: &mut Batch, room: RoomNid, head: &RoomHead) {
+    let key = keys::room(room);
+    let mut value = head.encode();
+    seal(&key, &mut value);
+    batch.put(HEADS, key, value);
+}
+
+/// Writes the row of an event.
+pub fn put_event_row(batch: &mut Batch, room: RoomNid, event: EventNid, row: &EventRow) {
+    let key = keys::event(room, event);
+    let mut value = row.encode(event);
+    seal(&key, &mut value);
+    batch.put(EVENT_ROWS, key, value);
+}
+
+/// Writes the ID of an event.
+pub fn put_identity(batch: &mut Batch, room: &Room, event: EventNid, identity: &EventIdentity) {
+    let mut value = identity.reference_hash.to_vec();
+    if !identity.key.is_hash_of(&identity.reference_hash) {
+        value.extend_from_slice(identity.event_id.as_bytes());
+    }
+    batch.put(EVENT_IDS, keys::event(room.nid, event), value);
+}
+
+/// Writes what happened at a position.
+pub fn put_position(batch: &mut Batch, room: RoomNid, position: u32, happening: Happening) {
+    let mut value = Vec::new();
+    let kind = match happening.kind {
+        Kind::Outlier => 0,
+        Kind::Old => 1,
+        Kind::New => 2,
+    };
+    put_varint(&mut value, u64::from(happening.event.number()) * 3 + kind);
+    batch.put(POSITIONS, keys::position(room, position), value);
+}
+
+/// Writes or removes an entry of the current state, and with it the membership of its user.
+pub fn put_current(batch: &mut Batch, room: RoomNid, tuple: StateTuple, entry: Option<CurrentEntry>, is_member: bool) {
+    let key = keys::current(room, tuple);
+    match entry {
+        Some(entry) => {
+            batch.put(CURRENT_STATE, key, encode_current(entry));
+        }
+        None => batch.delete(CURRENT_STATE, key),
+    }
+    if !is_member {
+        return;
+    }
+    let user_key = keys::user_room(tuple.state_key, room);
+    match entry.and_then(|entry| entry.membership) {
+        Some(membership) => batch.put(USER_ROOMS, user_key, [membership.code()]),
+        None => batch.delete(USER_ROOMS, user_key),
+    }
+}
+
+/// Writes a parked input.
+pub fn put_parked(batch: &mut Batch, room: RoomNid, event_key: &EventKey, row: &ParkedRow) -> Result<()> {
+    batch.put(PARKED, keys::prev_children(room, event_key), cold::encode(row)?);
+    Ok(())
+}
+
+/// The value of a current-state row.
+pub fn encode_current(entry: CurrentEntry) -> Vec<u8> {
+    let mut value = Vec::new();
+    put_varint(&mut value, u64::from(entry.event.number()));
+    value.extend(entry.membership.map(Membership::code));
+    value
+}
+
+/// The value of a user's membership row.
+pub fn encode_membership(membership: Membership) -> [u8; 1] {
+    [membership.code()]
+}
+
+/// The value of an index row.
+pub fn encode_candidates(candidates: &[(RoomNid, EventNid)]) -> Vec<u8> {
+    let mut value = Vec::new();
+    for (room, event) in candidates {
+        put_varint(&mut value, u64::from(room.number()));
+        put_varint(&mut value, u64::from(event.number()));
+    }
+    value
+}
+
+fn tuple_of_key(key: &[u8]) -> Option<StateTuple> {
+    let (rest, state_key) = key.split_last_chunk::<4>()?;
+    let event_type = EventTypeNid::new(keys::last_number(rest)?)?;
+    Some(StateTuple { event_type, state_key: StateKeyNid::new(u32::from_be_bytes(*state_key))? })
+}
+
+fn decode_number(bytes: &[u8]) -> Decoded<u32> {
+    let mut cursor = Cursor::new(bytes);
+    let number = cursor.varint32()?;
+    cursor.end()?;
+    Ok(number)
+}
+
+fn decode_room(nid: RoomNid, row: RoomRow) -> Decoded<Room> {
+    let unknown = Malformed { offset: 0, what: "an unknown room version" };
+    let version = RoomVersionId::try_from(row.version).map_err(|_| unknown)?;
+    let rules = version.rules().ok_or(unknown)?;
+    Ok(Room { nid, id: row.id.into(), version, rules })
+}
+
+fn decode_identity(room: &Room, bytes: &[u8]) -> Decoded<EventIdentity> {
+    let mut cursor = Cursor::new(bytes);
+    let reference_hash = cursor.array()?;
+    let text = std::str::from_utf8(cursor.take(cursor.left())?);
+    let format = room.rules.event_id_format;
+    let (event_id, key) = match text {
+        Ok("") => {
+            let key = EventKey::from_bytes(reference_hash);
+            (key.event_id(format).map(String::into_boxed_str), Some(key))
+        }
+        Ok(text) => (Some(text.into()), EventKey::of(text, format)),
+        Err(_) => (None, None),
+    };
+    match (event_id, key) {
+        (Some(event_id), Some(key)) => Ok(EventIdentity { event_id, key, reference_hash }),
+        _ => Err(cursor.malformed("no event ID of the room's version")),
+    }
+}
+
+fn decode_candidates(bytes: &[u8]) -> Decoded<Vec<(RoomNid, EventNid)>> {
+    let mut cursor = Cursor::new(bytes);
+    let mut candidates = Vec::new();
+    while cursor.left() > 0 {
+        match (RoomNid::new(cursor.varint32()?), EventNid::new(cursor.varint32()?)) {
+            (Some(room), Some(event)) => candidates.push((room, event)),
+            _ => return Err(cursor.malformed("a room or event of number 0")),
+        }
+    }
+    Ok(candidates)
+}
+
+fn decode_happening(bytes: &[u8]) -> Decoded<Happening> {
+    let mut cursor = Cursor::new(bytes);
+    let number = cursor.varint()?;
+    let event = u32::try_from(number / 3).ok().and_then(EventNid::new);
+    let event = event.ok_or(cursor.malformed("an event number of 0 or beyond 32 bits"))?;
+    cursor.end()?;
+    let kind = match number % 3 {
+        0 => Kind::Outlier,
+        1 => Kind::Old,
+        _ => Kind::New,
+    };
+    Ok(Happening { event, kind })
+}
+
+fn decode_current(bytes: &[u8]) -> Decoded<CurrentEntry> {
+    let mut cursor = Cursor::new(bytes);
+    let event = EventNid::new(cursor.varint32()?).ok_or(cursor.malformed("an event of number 0"))?;
+    let membership = if cursor.left() == 0 {
+        None
+    } else {
+        let code = cursor.byte()?;
+        Some(Membership::from_code(code).ok_or(cursor.malformed("an unknown membership"))?)
+    };
+    cursor.end()?;
+    Ok(CurrentEntry { event, membership })
+}
+
