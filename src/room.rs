@@ -7,12 +7,10 @@ mod commit;
 pub mod engine;
 mod extremities;
 mod facts;
-mod incoming;
+pub mod incoming;
 mod merge;
 pub mod outcome;
-mod parking;
+pub mod parking;
 mod pipeline;
 mod references;
-#[cfg(test)]
-mod tests;
 pub mod writer;

@@ -168,11 +168,7 @@ mod tests {
             last_snapshot: 11,
             last_parked: 2,
             create: EventNid::new(1),
-            current: Current {
-                snapshot: SnapshotNid::new(11),
-                fingerprint: Fingerprint::from_bytes([3; 32]),
-                len: 5,
-            },
+            current: Current { snapshot: SnapshotNid::new(11), fingerprint: Fingerprint::from_bytes([3; 32]), len: 5 },
             extremities: smallvec![EventNid::new(10).expect("not 0"), EventNid::new(12).expect("not 0")],
             merges: smallvec![Merge { parents, result: SnapshotNid::new(11) }],
             counts: Counts { events: 10, outliers: 2, rejected: 1, soft_failed: 1, parked: 1 },

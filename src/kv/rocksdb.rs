@@ -389,7 +389,9 @@ fn database_options(options: &RocksOptions) -> Result<Options> {
     // The only mode that opens after a torn tail and never drops a synced batch silently; with recycled logs it would.
     database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     database.set_recycle_log_file_num(0);
-    if std::env::var("MANUAL").is_ok(){database.set_manual_wal_flush(true);}
+    if std::env::var("MANUAL").is_ok() {
+        database.set_manual_wal_flush(true);
+    }
     database.set_max_total_wal_size(u64::try_from(buffers).unwrap_or(u64::MAX).saturating_mul(4));
     database.set_db_write_buffer_size(buffers);
     database.set_max_background_jobs(BACKGROUND_JOBS);
@@ -421,14 +423,17 @@ fn families(specs: &[TableSpec], options: &RocksOptions) -> Result<Vec<ColumnFam
 
 fn family_options(access: Access, options: &RocksOptions, cache: &Cache) -> Result<Options> {
     // The dictionary's size, and that of the samples it is made from; the sampled rows are held in memory.
-    let extra=std::env::var("CFOPT").unwrap_or_default();
-    let mut family = options_from(&(extra+match access {
-        Access::Point => "bottommost_compression=kZSTD;bottommost_compression_opts={level=3;enabled=true}",
-        Access::Scan => {
-            "bottommost_compression=kZSTD;bottommost_compression_opts={level=3;enabled=true;\
+    let extra = std::env::var("CFOPT").unwrap_or_default();
+    let mut family = options_from(
+        &(extra
+            + match access {
+                Access::Point => "bottommost_compression=kZSTD;bottommost_compression_opts={level=3;enabled=true}",
+                Access::Scan => {
+                    "bottommost_compression=kZSTD;bottommost_compression_opts={level=3;enabled=true;\
              max_dict_bytes=16384;zstd_max_train_bytes=1638400;max_dict_buffer_bytes=8388608}"
-        }
-    }))?;
+                }
+            }),
+    )?;
     // What is still to be compacted is compressed fast.
     family.set_compression_type(DBCompressionType::Zstd);
     family.set_compression_options(-14, 1, 0, 0);

@@ -19,8 +19,8 @@ pub use self::{
     power_levels::{Field, Levels, PowerLevels},
 };
 use super::reason::{Reason, Rule};
-pub use crate::tables::rows::Membership;
 use crate::encoding::json::{Json, Object};
+pub use crate::tables::rows::Membership;
 
 /// The event types that the rules name.
 pub mod types {

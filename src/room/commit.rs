@@ -27,9 +27,7 @@ use crate::{
     tables::{
         AUTH_CHILDREN, EVENT_BODIES, PREV_CHILDREN,
         interning::member_type,
-        rows::{
-            CurrentEntry, EventIdentity, Happening, put_current, put_event_row, put_identity, put_position,
-        },
+        rows::{CurrentEntry, EventIdentity, Happening, put_current, put_event_row, put_identity, put_position},
     },
 };
 
@@ -45,8 +43,7 @@ impl Draft {
     /// Takes the next position.
     pub(super) fn next_position(&mut self) -> Result<u32> {
         let position = self.head.last_position.checked_add(1);
-        self.head.last_position =
-            position.ok_or_else(|| Error::internal("all positions of a room are taken"))?;
+        self.head.last_position = position.ok_or_else(|| Error::internal("all positions of a room are taken"))?;
         Ok(self.head.last_position)
     }
 }

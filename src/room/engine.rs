@@ -92,6 +92,13 @@ impl Engine {
         Ok(sequence)
     }
 
+    /// Makes everything durable that was applied; gives the sequence number up to which all is.
+    pub fn sync(&self) -> Result<u64> {
+        let sequence = self.store.sync()?;
+        self.interner.durable(sequence);
+        Ok(sequence)
+    }
+
     /// The number of the newest batch that was applied: what someone must wait for who is told of any row.
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence.load(Ordering::Acquire)
@@ -140,4 +147,3 @@ impl Engine {
 
 /// The memory of an [`Engine`] that a host does not set: enough for some dozen busy rooms of 50,000 members.
 pub const MEMORY_DEFAULT: usize = 128 << 20;
-

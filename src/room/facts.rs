@@ -120,8 +120,7 @@ impl StateView<'_> {
     /// The events at keys, in their order.
     pub fn get_many(&self, tuples: &[StateTuple]) -> Result<Vec<Option<EventNid>>> {
         let rows = self.facts.engine.rows();
-        let mut events =
-            get_near(&self.states, rows, self.facts.room.nid, self.current, self.snapshot, tuples)?;
+        let mut events = get_near(&self.states, rows, self.facts.room.nid, self.current, self.snapshot, tuples)?;
         for (tuple, event) in tuples.iter().zip(&mut events) {
             if let Ok(place) = self.changes.binary_search_by_key(tuple, |change| change.0) {
                 *event = self.changes.get(place).and_then(|change| change.1);
@@ -154,9 +153,8 @@ pub struct AuthEventsState<'a> {
 
 impl AuthState for AuthEventsState<'_> {
     fn get(&self, event_type: &str, state_key: &str) -> Result<Option<Arc<AuthEvent>>> {
-        let at = |event: &&Arc<AuthEvent>| {
-            &*event.event_type == event_type && event.state_key.as_deref() == Some(state_key)
-        };
+        let at =
+            |event: &&Arc<AuthEvent>| &*event.event_type == event_type && event.state_key.as_deref() == Some(state_key);
         Ok(self.events.iter().chain(&self.implied_create).find(at).cloned())
     }
 }

@@ -152,6 +152,19 @@ pub struct Parked {
     pub missing_state: Vec<OwnedEventId>,
 }
 
+/// An input that waits for events which are not here.
+#[derive(Debug, Clone)]
+pub struct ParkedInput {
+    /// The event's ID.
+    pub event_id: OwnedEventId,
+    /// The input, as it was submitted.
+    pub input: Input,
+    /// The events that it lacked when it was parked.
+    pub missing: Vec<OwnedEventId>,
+    /// Why it cannot be decided though all is here.
+    pub failed: Option<String>,
+}
+
 /// What was decided about an event that came again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -172,9 +185,9 @@ impl Outcome {
         match self {
             Self::Accepted(accepted) => &accepted.event_id,
             Self::Parked(parked) => &parked.event_id,
-            Self::Duplicate { event_id, .. }
-            | Self::SoftFailed { event_id, .. }
-            | Self::Rejected { event_id, .. } => event_id,
+            Self::Duplicate { event_id, .. } | Self::SoftFailed { event_id, .. } | Self::Rejected { event_id, .. } => {
+                event_id
+            }
         }
     }
 

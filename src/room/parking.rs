@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use ruma_common::{OwnedEventId, OwnedServerName};
 
 use super::{
-    outcome::{FirstVerdict, Input, Kind, Outcome, Parked},
+    outcome::{FirstVerdict, Input, Kind, Outcome, Parked, ParkedInput},
     pipeline::Processed,
     references::{Missing, parse_id},
     writer::{Draft, RoomWriter},
@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     tables::{
         PARKED, WAITS,
-        rows::{ParkedRow, Role, Want, put_parked, put_wait},
+        rows::{ParkedRow, Role, Room, Want, put_parked, put_wait},
     },
 };
 
@@ -213,6 +213,16 @@ impl RoomWriter {
         }
         Ok(())
     }
+}
+
+/// A parked input, for those who ask what is wanted.
+pub fn parked_input(room: &Room, row: ParkedRow) -> Result<ParkedInput> {
+    let missing = row.missing.iter().map(|want| parse_id(&want.event_id)).collect::<Result<_>>()?;
+    let failed = row.failed.clone();
+    let input = input_of(row)?;
+    let json = Json::parse(&input.pdu).map_err(|_| Error::internal("a parked PDU is not JSON"))?;
+    let event_id = parse_id(Pdu::parse(json, &room.rules)?.event_id())?;
+    Ok(ParkedInput { event_id, input, missing, failed })
 }
 
 fn input_of(row: ParkedRow) -> Result<Input> {

@@ -6,9 +6,9 @@ use ruma_common::OwnedEventId;
 
 use super::{
     incoming::{refusal, rejected},
-    parking::Again,
     merge::{Changed, Resolution},
     outcome::{Accepted, FirstVerdict, Input, Kind, Outcome, Position, StateChange, StateId},
+    parking::Again,
     references::{References, parse_id},
     writer::{Draft, RoomWriter},
 };
@@ -314,4 +314,3 @@ pub(super) fn describe(
         event_id,
     })
 }
-

@@ -123,7 +123,9 @@ impl RoomWriter {
         for event_id in event_ids {
             let format = self.room.rules.event_id_format;
             let key = EventKey::of(event_id.as_str(), format).ok_or_else(|| {
-                Error::invalid(format!("the supplied state has `{event_id}`, which is no event ID of this room version"))
+                Error::invalid(format!(
+                    "the supplied state has `{event_id}`, which is no event ID of this room version"
+                ))
             })?;
             let Some(nid) = self.find(&key)? else {
                 if self.is_foreign(event_id.as_str())? {
@@ -133,9 +135,9 @@ impl RoomWriter {
                 continue;
             };
             let row = self.engine.rows().event_row(self.room.nid, nid)?;
-            let tuple = row.tuple.ok_or_else(|| {
-                Error::invalid(format!("the supplied state has {event_id}, which is no state event"))
-            })?;
+            let tuple = row
+                .tuple
+                .ok_or_else(|| Error::invalid(format!("the supplied state has {event_id}, which is no state event")))?;
             if row.verdict.is_rejected() {
                 continue;
             }

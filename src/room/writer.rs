@@ -69,12 +69,7 @@ impl RoomWriter {
     }
 
     pub(super) fn facts(&self) -> RoomFacts<'_> {
-        RoomFacts {
-            engine: &self.engine,
-            room: &self.room,
-            create: self.head.create,
-            pending: self.pending.as_ref(),
-        }
+        RoomFacts { engine: &self.engine, room: &self.room, create: self.head.create, pending: self.pending.as_ref() }
     }
 
     /// The stored part of the room's states.

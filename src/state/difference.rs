@@ -53,7 +53,8 @@ pub(super) fn walk_to_ancestor<S: StateSource + ?Sized>(
             return Ok(Some((youngest, sides)));
         }
         // A parent is always older than its child, so the youngest cannot be an ancestor of the others.
-        for ((at, side), walk) in at.iter_mut().zip(&mut sides).zip(&mut walks).filter(|((at, _), _)| **at == youngest) {
+        for ((at, side), walk) in at.iter_mut().zip(&mut sides).zip(&mut walks).filter(|((at, _), _)| **at == youngest)
+        {
             let row = walk.row(youngest)?;
             if row.seal == Seal::Whole {
                 return Ok(None);

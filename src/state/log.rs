@@ -182,13 +182,7 @@ impl Log {
     }
 
     /// Adds the row of `self.last` to the open pack; folds small packs when there are enough for a full one.
-    fn push(
-        &mut self,
-        stored: StoredStates<'_>,
-        row: LogRow,
-        summary: StateSummary,
-        batch: &mut Batch,
-    ) -> Result<()> {
+    fn push(&mut self, stored: StoredStates<'_>, row: LogRow, summary: StateSummary, batch: &mut Batch) -> Result<()> {
         let first = SnapshotNid::new((self.last.number() & !(OPEN_ROWS - 1)).max(1));
         let mut pack = if first == self.last {
             Pack { first, fingerprint: summary.fingerprint, len: summary.len, rows: Vec::new() }

@@ -589,4 +589,3 @@ fn decode_current(bytes: &[u8]) -> Decoded<CurrentEntry> {
     cursor.end()?;
     Ok(CurrentEntry { event, membership })
 }
-

@@ -1,0 +1,238 @@
+//! Reading rooms: everything through one consistent view.
+
+mod event;
+mod history;
+mod snapshot;
+
+use std::sync::Arc;
+
+use ruma_common::{OwnedEventId, OwnedRoomId, RoomVersionId};
+
+pub use self::{
+    event::Event,
+    history::{HistoryEntry, Record},
+    snapshot::{Snapshot, StateEntry},
+};
+use crate::{
+    encoding::{event_key::EventKey, fingerprint::Fingerprint, head::RoomHead},
+    error::{Error, Result},
+    ids::{EventNid, SnapshotNid},
+    kv::Read,
+    room::{
+        engine::Engine,
+        outcome::{ParkedInput, StateId},
+    },
+    state::source::StoredStates,
+    tables::{
+        interning::member_type,
+        rows::{self, Membership, Rows},
+    },
+};
+
+/// One consistent state of the store.
+pub struct View<'s> {
+    engine: &'s Engine,
+    read: Box<dyn Read + 's>,
+}
+
+/// A room, as one view has it.
+pub struct Room<'v> {
+    view: &'v View<'v>,
+    row: Arc<rows::Room>,
+    head: RoomHead,
+}
+
+/// How many events a room has of each sort.
+pub use crate::encoding::head::Counts;
+
+/// How many users stand to a room in each way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemberCounts {
+    /// In the room.
+    pub join: u64,
+    /// Invited.
+    pub invite: u64,
+    /// Gone.
+    pub leave: u64,
+    /// Banned.
+    pub ban: u64,
+    /// Asking to be let in.
+    pub knock: u64,
+}
+
+impl<'s> View<'s> {
+    pub(crate) fn new(engine: &'s Engine) -> Self {
+        Self { engine, read: engine.store().snapshot() }
+    }
+
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        Rows::new(&*self.read)
+    }
+
+    /// All rooms, in the order in which they came.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn rooms(&'s self) -> Result<Vec<Room<'s>>> {
+        self.rows().rooms()?.into_iter().map(|row| self.open(Arc::new(row))).collect()
+    }
+
+    /// A room by its ID.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn room(&'s self, room_id: &str) -> Result<Option<Room<'s>>> {
+        self.rows().room_by_id(room_id)?.map(|row| self.open(Arc::new(row))).transpose()
+    }
+
+    /// The rooms that have an event of this ID: at most one, unless servers reuse the textual IDs of room versions 1
+    /// and 2.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn rooms_of_event(&'s self, event_id: &str) -> Result<Vec<Room<'s>>> {
+        let rooms = self.rows().rooms_of_event(event_id)?;
+        rooms.into_iter().map(|(row, _)| self.open(Arc::new(row))).collect()
+    }
+
+    /// The rooms in which a user has a membership.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn rooms_of_user(&'s self, user_id: &str) -> Result<Vec<(OwnedRoomId, Membership)>> {
+        let Some(user) = self.engine.interner.find_state_key(&*self.read, user_id)? else { return Ok(Vec::new()) };
+        let rooms = self.rows().rooms_of_user(user)?;
+        rooms
+            .into_iter()
+            .map(|(room, membership)| Ok((parse_room_id(&self.rows().room(room)?.id)?, membership)))
+            .collect()
+    }
+
+    fn open(&'s self, row: Arc<rows::Room>) -> Result<Room<'s>> {
+        let head = self.rows().head(row.nid)?;
+        Ok(Room { view: self, row, head })
+    }
+}
+
+impl<'v> Room<'v> {
+    /// The room's ID.
+    pub fn id(&self) -> &str {
+        &self.row.id
+    }
+
+    /// The room's version.
+    pub fn version(&self) -> &RoomVersionId {
+        &self.row.version
+    }
+
+    /// How many events it has of each sort.
+    pub fn counts(&self) -> Counts {
+        self.head.counts
+    }
+
+    /// How many snapshots its log has: state changes and merges.
+    pub fn snapshots(&self) -> u32 {
+        self.head.last_snapshot
+    }
+
+    /// The forward extremities.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn extremities(&self) -> Result<Vec<OwnedEventId>> {
+        self.head.extremities.iter().map(|extremity| self.event_id(*extremity)).collect()
+    }
+
+    /// The current state: the resolution of the states after all forward extremities.
+    pub fn current_state(&self) -> Snapshot<'_> {
+        Snapshot::new(self, self.head.current.snapshot)
+    }
+
+    /// The fingerprint of the current state, and the number of its keys.
+    pub fn current_summary(&self) -> (Fingerprint, u32) {
+        (self.head.current.fingerprint, self.head.current.len)
+    }
+
+    /// The state of this token.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the token is of another room, or of a state that this view does not have yet.
+    pub fn state(&self, id: StateId) -> Result<Snapshot<'_>> {
+        if id.room != self.row.nid || id.snapshot.number() > self.head.last_snapshot {
+            return Err(Error::not_found(format!("room {} has no such state here", self.row.id)));
+        }
+        Ok(Snapshot::new(self, id.snapshot))
+    }
+
+    /// How many users stand to the room in each way. Reads the room's members.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn member_counts(&self) -> Result<MemberCounts> {
+        let mut counts = MemberCounts::default();
+        self.view.rows().current_state(self.row.nid, member_type(), &mut |_, entry| {
+            let count = match entry.membership {
+                Some(Membership::Join) => &mut counts.join,
+                Some(Membership::Invite) => &mut counts.invite,
+                Some(Membership::Ban) => &mut counts.ban,
+                Some(Membership::Knock) => &mut counts.knock,
+                Some(Membership::Leave) | None => &mut counts.leave,
+            };
+            *count = count.saturating_add(1);
+            Ok(())
+        })?;
+        Ok(counts)
+    }
+
+    /// The inputs that wait for other events, in the order in which they came.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn parked(&self) -> Result<Vec<ParkedInput>> {
+        let rows = self.view.rows();
+        let mut parked = Vec::new();
+        for (_, key) in rows.all_parked(self.row.nid)? {
+            let Some(row) = rows.parked(self.row.nid, &key)? else { continue };
+            parked.push(crate::room::parking::parked_input(&self.row, row)?);
+        }
+        Ok(parked)
+    }
+
+    pub(crate) fn find(&self, event_id: &str) -> Result<Option<EventNid>> {
+        match EventKey::of(event_id, self.row.rules.event_id_format) {
+            Some(key) => self.view.rows().find_event(&self.row, &key),
+            None => Ok(None),
+        }
+    }
+
+    fn event_id(&self, event: EventNid) -> Result<OwnedEventId> {
+        parse_event_id(&self.view.rows().event_identity(&self.row, event)?.event_id)
+    }
+
+    fn states(&self) -> StoredStates<'_> {
+        let last = SnapshotNid::new(self.head.last_snapshot);
+        self.view.engine.stored_states(&*self.view.read, self.row.nid, last)
+    }
+
+    fn state_id(&self, snapshot: SnapshotNid) -> StateId {
+        StateId { room: self.row.nid, snapshot }
+    }
+}
+
+fn parse_event_id(event_id: &str) -> Result<OwnedEventId> {
+    let parsed = OwnedEventId::try_from(event_id);
+    parsed.map_err(|error| Error::internal(format!("`{event_id}` is stored and no event ID")).with_source(error))
+}
+
+fn parse_room_id(room_id: &str) -> Result<OwnedRoomId> {
+    let parsed = OwnedRoomId::try_from(room_id);
+    parsed.map_err(|error| Error::internal(format!("`{room_id}` is stored and no room ID")).with_source(error))
+}

@@ -1,0 +1,92 @@
+//! Reading one event.
+
+use ruma_common::OwnedEventId;
+
+use super::{Room, parse_event_id};
+pub use crate::encoding::event_row::Verdict;
+use crate::{
+    encoding::{event_row::EventRow, json::Json},
+    error::{Error, Result},
+    ids::EventNid,
+    room::{
+        incoming::reason_text,
+        outcome::{Kind, Position, StateId},
+    },
+};
+
+/// An event of a room.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Event {
+    /// Its ID.
+    pub event_id: OwnedEventId,
+    /// What place it has.
+    pub kind: Kind,
+    /// What was decided about it.
+    pub verdict: Verdict,
+    /// Why it was refused, if it was.
+    pub reason: Option<String>,
+    /// Where it was stored, or got its place.
+    pub position: Position,
+    /// The depth that its sender gave it.
+    pub depth: i64,
+    /// The events before it.
+    pub prev_events: Vec<OwnedEventId>,
+    /// The events that authorise it.
+    pub auth_events: Vec<OwnedEventId>,
+    /// The state before it; none for an outlier, and for history whose state could not be had.
+    pub state_before: Option<StateId>,
+    /// The state after it.
+    pub state_after: Option<StateId>,
+    /// Whether the caller told the state before it.
+    pub state_supplied: bool,
+    /// The PDU, as canonical JSON with its signatures. Redacted, if its content hash was wrong.
+    pub pdu: String,
+}
+
+impl Room<'_> {
+    /// An event by its ID.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn event(&self, event_id: &str) -> Result<Option<Event>> {
+        self.find(event_id)?.map(|nid| self.load_event(nid)).transpose()
+    }
+
+    pub(super) fn load_event(&self, nid: EventNid) -> Result<Event> {
+        let row = self.view.rows().event_row(self.row.nid, nid)?;
+        let EventRow { kind, verdict, states, position, state_supplied, .. } = row;
+        let body = self.view.rows().event_body(self.row.nid, nid)?;
+        let wrong = || Error::internal(format!("the body of event {} is no PDU", nid.number()));
+        let json = Json::parse(&body).map_err(|_| wrong())?;
+        let object = json.as_object().ok_or_else(wrong)?;
+        let references = |field: &str| -> Result<Vec<OwnedEventId>> {
+            let references = object.get_array(field).ok_or_else(wrong)?;
+            let id = |reference: &Json| match reference {
+                Json::Array(pair) => pair.first().and_then(Json::as_str).map(str::to_owned),
+                Json::String(id) => Some(id.to_string()),
+                _ => None,
+            };
+            references.iter().map(|reference| parse_event_id(&id(reference).ok_or_else(wrong)?)).collect()
+        };
+        let reason = match &verdict {
+            Verdict::Accepted => None,
+            Verdict::SoftFailed(why) | Verdict::Rejected(why) => Some(reason_text(why)),
+        };
+        Ok(Event {
+            event_id: self.event_id(nid)?,
+            kind,
+            verdict,
+            reason,
+            position: Position(position),
+            depth: object.get_int("depth").ok_or_else(wrong)?,
+            prev_events: references("prev_events")?,
+            auth_events: references("auth_events")?,
+            state_before: states.map(|states| self.state_id(states.before)),
+            state_after: states.map(|states| self.state_id(states.after)),
+            state_supplied,
+            pdu: String::from_utf8(body).map_err(|_| wrong())?,
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! Reading a room's events in the order in which they were processed.
+
+use std::collections::BTreeMap;
+
+use ruma_common::OwnedEventId;
+
+use super::{Event, Room, StateEntry};
+use crate::{
+    encoding::fingerprint::Fingerprint,
+    error::Result,
+    ids::SnapshotNid,
+    room::outcome::Kind,
+    state::{
+        difference::differences,
+        fingerprint::{StateSummary, changed, summary},
+    },
+    tables::rows::Happening,
+};
+
+/// An event of the graph with the states around it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HistoryEntry {
+    /// The event.
+    pub event: Event,
+    /// The fingerprint of the state before it; none for history whose state could not be had.
+    pub state_before: Option<Fingerprint>,
+    /// The fingerprint of the state after it.
+    pub state_after: Option<Fingerprint>,
+    /// The entries that only the state after it has, by type and then key.
+    pub added: Vec<StateEntry>,
+    /// The entries that only the state before it has, by type and then key.
+    pub removed: Vec<StateEntry>,
+}
+
+/// An event as it was stored or placed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Record {
+    /// The event.
+    pub event: Event,
+    /// What happened: it was stored as an outlier, or placed as old or new.
+    pub kind: Kind,
+    /// The supplied state before it, if it was placed with one.
+    pub state: Option<Vec<OwnedEventId>>,
+}
+
+/// Summaries that are kept while a history is read.
+const SUMMARIES_MAX: usize = 65_536;
+
+impl Room<'_> {
+    /// Visits every event of the graph in the order of processing; `visit` returns `false` to end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `visit`; `Corrupt` or `Unavailable`, as for every read.
+    pub fn history(&self, visit: &mut dyn FnMut(HistoryEntry) -> Result<bool>) -> Result<()> {
+        let mut summaries = BTreeMap::new();
+        self.view.rows().positions(self.row.nid, 0, &mut |_, happening| {
+            if happening.kind == Kind::Outlier {
+                return Ok(true);
+            }
+            visit(self.history_entry(happening, &mut summaries)?)
+        })
+    }
+
+    fn history_entry(
+        &self,
+        happening: Happening,
+        summaries: &mut BTreeMap<SnapshotNid, StateSummary>,
+    ) -> Result<HistoryEntry> {
+        let event = self.load_event(happening.event)?;
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        let (Some(before), Some(after)) = (event.state_before, event.state_after) else {
+            return Ok(HistoryEntry { event, state_before: None, state_after: None, added, removed });
+        };
+        let before = before.snapshot;
+        let after = after.snapshot;
+        let states = self.states();
+        let known = match summaries.get(&before) {
+            Some(known) => *known,
+            None => summary(&states, self, before)?,
+        };
+        summaries.insert(before, known);
+        let mut known_after = known;
+        if after != before {
+            let mut changes = Vec::new();
+            for difference in differences(&states, &[before, after])? {
+                if let [old, new] = *difference.events.as_slice() {
+                    changes.push((difference.tuple, old, new));
+                    let (event_type, state_key) = self.names(difference.tuple)?;
+                    for (nid, entries) in [(old, &mut removed), (new, &mut added)] {
+                        let Some(nid) = nid else { continue };
+                        let (event_type, state_key) = (event_type.clone(), state_key.clone());
+                        entries.push(StateEntry { event_type, state_key, event_id: self.event_id(nid)? });
+                    }
+                }
+            }
+            known_after = changed(self, known, changes)?;
+            summaries.insert(after, known_after);
+            while summaries.len() > SUMMARIES_MAX {
+                summaries.pop_first();
+            }
+        }
+        added.sort_unstable();
+        removed.sort_unstable();
+        let (state_before, state_after) = (Some(known.fingerprint), Some(known_after.fingerprint));
+        Ok(HistoryEntry { event, state_before, state_after, added, removed })
+    }
+
+    /// Visits everything that was stored or placed, in order: what it takes to make the room again. An outlier that got
+    /// its place comes twice.
+    ///
+    /// # Errors
+    ///
+    /// Those of `visit`; `Corrupt` or `Unavailable`, as for every read.
+    pub fn records(&self, visit: &mut dyn FnMut(Record) -> Result<bool>) -> Result<()> {
+        self.view.rows().positions(self.row.nid, 0, &mut |_, happening| {
+            let event = self.load_event(happening.event)?;
+            let supplied = event.state_before.filter(|_| event.state_supplied && happening.kind != Kind::Outlier);
+            let state = match supplied {
+                Some(before) => {
+                    let entries = crate::state::read::collect(&self.states(), before.snapshot, None)?;
+                    Some(entries.into_iter().map(|(_, event)| self.event_id(event)).collect::<Result<_>>()?)
+                }
+                None => None,
+            };
+            visit(Record { event, kind: happening.kind, state })
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! The engine's public door.
+
+use std::{path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    encoding::cold,
+    error::{Error, Result},
+    input::{Backpressure, Durability, Inputs, Limits, Ticket},
+    kv::{Batch, Store},
+    query::View,
+    room::{
+        engine::{Engine, MEMORY_DEFAULT},
+        outcome::Input,
+    },
+    tables::{META, rows::corrupt},
+};
+
+/// The version of the format that this build reads and writes; see `docs/format.md`.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// How a [`RoomServer`] is opened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Threads that decide events; each room is with at most one of them at a time.
+    pub writers: usize,
+    /// Whether outcomes wait for stable storage.
+    pub durability: Durability,
+    /// Bytes of memory for what the engine caches, besides the store's own block cache.
+    pub memory: usize,
+    /// How much may wait in the queues.
+    pub limits: Limits,
+    /// Whether a store that is not there is made.
+    pub create: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            writers: 2,
+            durability: Durability::Synced,
+            memory: MEMORY_DEFAULT,
+            limits: Limits::default(),
+            create: true,
+        }
+    }
+}
+
+/// A room engine on one store.
+///
+/// Share it between threads by reference or [`Arc`]. Dropping it closes it.
+pub struct RoomServer {
+    engine: Arc<Engine>,
+    inputs: Inputs,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Format {
+    version: u32,
+}
+
+const FORMAT_KEY: &[u8] = b"format";
+
+impl RoomServer {
+    /// Opens the store in a directory.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the directory is no store or one of another format version; `Unavailable` if another process has it
+    /// open; `NotFound` if there is none and `options.create` is off; `Corrupt` if it is damaged.
+    #[cfg(feature = "rocksdb")]
+    pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self> {
+        use crate::kv::rocksdb::{RocksOptions, RocksStore};
+
+        let directory = directory.as_ref();
+        if !options.create && !directory.join("CURRENT").is_file() {
+            return Err(Error::not_found(format!("there is no store in {}", directory.display())));
+        }
+        let store = RocksStore::open(directory, &crate::tables::specs(), &RocksOptions::default())?;
+        Self::open_on(Arc::new(store), options)
+    }
+
+    /// Opens the engine on any store whose tables are [`tables::specs`](crate::tables::specs).
+    ///
+    /// # Errors
+    ///
+    /// As for [`RoomServer::open`].
+    pub fn open_on(store: Arc<dyn Store>, options: Options) -> Result<Self> {
+        check_format(&*store)?;
+        let engine = Arc::new(Engine::open(store, options.memory)?);
+        let inputs = Inputs::start(engine.clone(), options.writers, options.limits, options.durability)?;
+        let server = Self { engine, inputs };
+        server.recover()?;
+        Ok(server)
+    }
+
+    /// Queues an event for its room.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if a queue is full: nothing was taken, try again later. `Invalid` if the PDU is not JSON or names no room.
+    /// `Unavailable` after [`RoomServer::close`], and for a room in quarantine. What is found later comes from the
+    /// [`Ticket`].
+    pub fn submit(&self, input: Input) -> Result<Ticket> {
+        self.inputs.submit(input)
+    }
+
+    /// Reads of one consistent state of the store. They block no writer.
+    pub fn view(&self) -> View<'_> {
+        View::new(&self.engine)
+    }
+
+    /// The inputs that were taken and whose outcome has not been told.
+    pub fn backpressure(&self) -> Backpressure {
+        self.inputs.backpressure()
+    }
+
+    /// Blocks until every input that was taken is done, with all that it re-drove, and durable.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the store cannot be synced.
+    pub fn settle(&self) -> Result<()> {
+        self.inputs.settle();
+        self.engine.sync().map(|_| ())
+    }
+
+    /// Rooms whose writer panicked, with the reason. They take no inputs until the store is opened again.
+    pub fn quarantined(&self) -> Vec<(String, String)> {
+        self.inputs.quarantined()
+    }
+
+    /// Live bytes on disk of each table, by name. With `exact`, after writing everything out and compacting it.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the store fails.
+    pub fn table_bytes(&self, exact: bool) -> Result<Vec<(&'static str, u64)>> {
+        if exact {
+            self.engine.store().flush(true)?;
+        }
+        let bytes = self.engine.store().table_bytes()?;
+        Ok(crate::tables::TABLES.iter().map(|table| table.spec.name).zip(bytes).collect())
+    }
+
+    /// Ends the engine: inputs that wait are answered with `Unavailable`, everything that was decided becomes durable.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the store cannot be synced.
+    pub fn close(&self) -> Result<()> {
+        self.inputs.close();
+        self.engine.sync().map(|_| ())
+    }
+
+    /// Re-drives what was left parked though all that it lacked had arrived.
+    fn recover(&self) -> Result<()> {
+        let rows = self.engine.rows();
+        for room in rows.rooms()? {
+            if rows.head(room.nid)?.counts.parked > 0 {
+                self.inputs.recover(&room.id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a store of another format; marks a new one.
+fn check_format(store: &dyn Store) -> Result<()> {
+    match store.get(META, FORMAT_KEY)? {
+        Some(row) => {
+            let Format { version } = cold::decode(&row).map_err(|malformed| corrupt(META, FORMAT_KEY, malformed))?;
+            if version != FORMAT_VERSION {
+                return Err(Error::invalid(format!(
+                    "the store is of format version {version}, this build reads version {FORMAT_VERSION}"
+                )));
+            }
+        }
+        None => {
+            let mut batch = Batch::default();
+            batch.put(META, FORMAT_KEY, cold::encode(&Format { version: FORMAT_VERSION })?);
+            store.write(batch)?;
+            store.sync()?;
+        }
+    }
+    Ok(())
+}
