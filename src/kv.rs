@@ -111,11 +111,30 @@ pub trait Read: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// Puts a row.
-    Put { table: TableId, key: Vec<u8>, value: Vec<u8> },
+    Put {
+        /// The table of the row.
+        table: TableId,
+        /// Its key.
+        key: Vec<u8>,
+        /// Its value, which replaces an earlier one.
+        value: Vec<u8>,
+    },
     /// Deletes a row; a key that is not there is no error.
-    Delete { table: TableId, key: Vec<u8> },
+    Delete {
+        /// The table of the row.
+        table: TableId,
+        /// Its key.
+        key: Vec<u8>,
+    },
     /// Deletes the rows from `start` (inclusive) to `end` (exclusive); none if `end` is not after `start`.
-    DeleteRange { table: TableId, start: Vec<u8>, end: Vec<u8> },
+    DeleteRange {
+        /// The table of the rows.
+        table: TableId,
+        /// The first key of the range.
+        start: Vec<u8>,
+        /// The first key after the range.
+        end: Vec<u8>,
+    },
 }
 
 impl Op {

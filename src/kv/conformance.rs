@@ -15,9 +15,10 @@
 //!     }
 //!
 //!     fn open_copy(&mut self, store: &dyn Store, specs: &[TableSpec]) -> Result<Box<dyn Store>, Error> {
-//!         let parent = tempfile::tempdir().map_err(|error| Error::new(roomserver::ErrorKind::Unavailable, error.to_string()))?;
-//!         store.checkpoint(&parent.path().join("copy"))?;
-//!         Ok(Box::new(MemoryStore::load(&parent.path().join("copy"), specs)?))
+//!         let parent = tempfile::tempdir().expect("a place for the copy");
+//!         let directory = parent.path().join("copy");
+//!         store.checkpoint(&directory)?;
+//!         Ok(Box::new(MemoryStore::load(&directory, specs)?))
 //!     }
 //! }
 //!

@@ -12,7 +12,7 @@
 //!   until one stands in U. Successors of an event (the next membership of that user, the next power levels) name
 //!   it, so the way up is short where it ends, and where it does not, it stays among events that U does not reach.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -23,8 +23,17 @@ use crate::{error::Result, ids::EventNid};
 /// How many children are asked for at once: the first one nearly always ends the search.
 const PAGE: usize = 16;
 
-/// Finds the auth difference of `sets` states, in descending order; conflicted events are part of it like others.
-pub(super) fn auth_difference(room: &Loaded<'_>, sets: usize, conflicts: &[Conflict]) -> Result<Vec<EventNid>> {
+/// How many events a walk up looks at where its answer decides nothing but saves a way down.
+const PATIENCE: usize = 64;
+
+/// Finds the auth difference of `sets` states, without the events of the conflicts themselves (`conflicted`), which
+/// the full conflicted set has anyway. In descending order.
+pub(super) fn auth_difference(
+    room: &Loaded<'_>,
+    sets: usize,
+    conflicts: &[Conflict],
+    conflicted: &BTreeSet<EventNid>,
+) -> Result<Vec<EventNid>> {
     let mut frontier = Frontier { sets, reached: BTreeMap::new(), partial: 0 };
     for conflict in conflicts {
         for (set, nid) in conflict.events.iter().enumerate() {
@@ -37,11 +46,12 @@ pub(super) fn auth_difference(room: &Loaded<'_>, sets: usize, conflicts: &[Confl
     let mut difference = Vec::new();
     while let Some((nid, mask)) = frontier.next() {
         let event = room.event(nid)?;
-        if unconflicted.reach(nid)? {
+        let decides = mask.len() < sets && !conflicted.contains(&nid);
+        if unconflicted.reach(nid, if decides { usize::MAX } else { PATIENCE })? {
             unconflicted.known.extend(event.auth_events.iter().map(|&auth_event| (auth_event, true)));
             continue;
         }
-        if mask.len() < sets {
+        if decides {
             difference.push(nid);
         }
         for &auth_event in &event.auth_events {
@@ -114,17 +124,25 @@ struct UnconflictedChains<'a> {
 }
 
 impl UnconflictedChains<'_> {
-    /// Walks up from `nid`, depth first, until an event is known to be reached.
-    fn reach(&mut self, nid: EventNid) -> Result<bool> {
+    /// Walks up from `nid`, depth first, until an event is known to be reached; false if that is not found out within
+    /// `patience` steps.
+    fn reach(&mut self, nid: EventNid, patience: usize) -> Result<bool> {
         if let Some(known) = self.settle(nid)? {
             return Ok(known);
         }
         let mut path = vec![Children::of(nid, self.room)];
+        let mut steps = 0;
         while let Some(children) = path.last_mut() {
             let Some(child) = children.next(self.room)? else {
                 path.pop();
                 continue;
             };
+            if steps == patience {
+                // Nothing is known of those that are not walked to the end.
+                path.iter().for_each(|children| drop(self.known.remove(&children.parent)));
+                return Ok(false);
+            }
+            steps += 1;
             match self.settle(child)? {
                 Some(true) => {
                     self.known.extend(path.iter().map(|children| (children.parent, true)));

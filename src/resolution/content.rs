@@ -15,12 +15,12 @@ use ruma_common::{
 };
 
 pub use self::{
-    member::{Member, SignedInvite, public_keys},
+    member::{Member, SignedInvite},
     power_levels::{Field, Levels, PowerLevels},
 };
 use super::reason::{Reason, Rule};
-use crate::encoding::json::{Json, Object};
 pub use crate::tables::rows::Membership;
+use crate::encoding::json::{Json, Object};
 
 /// The event types that the rules name.
 pub mod types {
@@ -80,7 +80,7 @@ impl Content {
                 PowerLevels::parse(authorization, content).map(|levels| Self::PowerLevels(levels.into()))
             }
             types::JOIN_RULES => Ok(Self::JoinRules(JoinRule::parse(authorization, content))),
-            types::THIRD_PARTY_INVITE => Ok(Self::ThirdPartyInvite(public_keys(content))),
+            types::THIRD_PARTY_INVITE => Ok(Self::ThirdPartyInvite(member::public_keys(content))),
             types::REDACTION => {
                 let redacts = if rules.redaction.content_field_redacts { content.get_str("redacts") } else { redacts };
                 Ok(Self::Redaction { redacts: redacts.map(Into::into) })

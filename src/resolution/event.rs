@@ -66,7 +66,7 @@ pub trait AuthState {
     /// The event that this state has at (`event_type`, `state_key`).
     ///
     /// From room version 12 on no event names the create event among its auth events, for the room ID implies it. So
-    /// the "state" made of an event's auth events must answer (`m.room.create`, ``) with the room's create event too.
+    /// the state that an event's auth events form must answer for `m.room.create` with the room's create event too.
     fn get(&self, event_type: &str, state_key: &str) -> Result<Option<Arc<AuthEvent>>>;
 }
 

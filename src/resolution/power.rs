@@ -23,8 +23,8 @@ use crate::{
 
 /// The power events of the full conflicted set, with those events of their auth chains that belong to it.
 ///
-/// A chain is followed only as far as it stays within the set, as all servers do: an event that it meets again further
-/// down is conflicted state, and takes its place there by its own right.
+/// A chain is followed only as far as it stays within the set, as servers do. An event of the set that it would meet
+/// again further down is conflicted state below unconflicted state, and is left to its own kind.
 pub(super) fn with_auth_chains(room: &Loaded<'_>, full: &BTreeSet<EventNid>) -> Result<BTreeSet<EventNid>> {
     let mut selected = BTreeSet::new();
     // An event's auth events have smaller numbers, so one descent meets each event after all that name it.

@@ -49,7 +49,7 @@ rules! {
 
     #[doc = "From room version 12 on; who knows the IDs checks it."]
     CreateNotAccepted = 10, "room: the room_id is not that of an accepted m.room.create event";
-    #[doc = "The specification leaves this out: an event without prev_events has no place in the room's graph."]
+    #[doc = "The specification leaves this out: an event without prev events has no place in the graph."]
     NoPrevEvents = 11, "room: an event other than m.room.create has no prev_events";
     #[doc = "Who resolves the references checks it: events of other rooms have no number in this one."]
     ForeignPrevEvent = 12, "prev_events: an entry of another room";
@@ -75,8 +75,8 @@ rules! {
 
     JoinSender = 50, "m.room.member join: the sender does not match the state_key";
     JoinBanned = 51, "m.room.member join: the sender is banned";
-    JoinUninvited = 52, "m.room.member join: the join rule asks for an invite";
-    JoinUnauthorised = 53, "m.room.member join: the join rule is restricted and no joined member who can invite vouches";
+    JoinUninvited = 52, "m.room.member join: the join rule does not let the user in";
+    JoinUnauthorised = 53, "m.room.member join: the room is restricted and no joined member who can invite vouches";
 
     InviteSenderNotJoined = 60, "m.room.member invite: the sender is not joined";
     InviteTarget = 61, "m.room.member invite: the target user is joined or banned";
@@ -92,9 +92,9 @@ rules! {
     LeaveMembership = 80, "m.room.member leave: the sender is not in the room, invited or knocking";
     KickSenderNotJoined = 81, "m.room.member kick: the sender is not joined";
     UnbanLevel = 82, "m.room.member unban: the sender's power level is below the ban level";
-    KickLevel = 83, "m.room.member kick: the sender's power level is below the kick level, or not above the target user's";
+    KickLevel = 83, "m.room.member kick: the sender's power level is below the kick level or not above the target's";
     BanSenderNotJoined = 84, "m.room.member ban: the sender is not joined";
-    BanLevel = 85, "m.room.member ban: the sender's power level is below the ban level, or not above the target user's";
+    BanLevel = 85, "m.room.member ban: the sender's power level is below the ban level or not above the target's";
 
     KnockJoinRule = 90, "m.room.member knock: the join rule does not allow it";
     KnockSender = 91, "m.room.member knock: the sender does not match the state_key";
@@ -112,7 +112,7 @@ rules! {
     PowerLevelsNotifications = 114, "m.room.power_levels: the sender may not change this level of notifications";
     PowerLevelsUsers = 115, "m.room.power_levels: the sender may not change this level of users";
 
-    RedactionLevel = 120, "m.room.redaction: the sender's power level is below the redact level, and the event is of another server";
+    RedactionLevel = 120, "m.room.redaction: the sender's level is below the redact level and the servers differ";
 }
 
 impl Rule {

@@ -1,6 +1,10 @@
 //! State resolution v1 (room version 1): `rooms/v1`, "State resolution".
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use sha1::{Digest, Sha1};
 
@@ -39,10 +43,10 @@ pub(super) fn resolve(rules: &Rules<'_>, conflicts: &[Conflict], room: &Loaded<'
     let mut conflicting = Vec::new();
     for conflict in conflicts {
         let candidates = candidates(conflict, room)?;
-        match candidates.events.as_slice() {
-            [] => {}
-            [(nid, _)] => drop(state.resolved.insert(conflict.tuple, *nid)),
-            [..] => conflicting.push(candidates),
+        if let [(nid, _)] = candidates.events.as_slice() {
+            state.resolved.insert(conflict.tuple, *nid);
+        } else {
+            conflicting.push(candidates);
         }
     }
     // "First we resolve conflicts between m.room.power_levels events." "Repeat the above process for conflicts between
@@ -60,7 +64,8 @@ pub(super) fn resolve(rules: &Rules<'_>, conflicts: &[Conflict], room: &Loaded<'
         // state as it was before the pass.
         state.resolved.extend(chosen);
     }
-    Ok(conflicts.iter().map(|conflict| (conflict.tuple, state.resolved.get(&conflict.tuple).copied())).collect())
+    let tuples: BTreeSet<_> = conflicts.iter().map(|conflict| conflict.tuple).collect();
+    Ok(tuples.into_iter().map(|tuple| (tuple, state.resolved.get(&tuple).copied())).collect())
 }
 
 /// Orders the different events at a key.

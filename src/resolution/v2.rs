@@ -68,7 +68,7 @@ fn full_conflicted_set(
     room: &Loaded<'_>,
 ) -> Result<BTreeSet<EventNid>> {
     let conflicted: BTreeSet<_> = conflicts.iter().flat_map(|conflict| &conflict.events).flatten().copied().collect();
-    let mut full: BTreeSet<_> = auth_difference(room, sets, conflicts)?.into_iter().collect();
+    let mut full: BTreeSet<_> = auth_difference(room, sets, conflicts, &conflicted)?.into_iter().collect();
     if v2_rules.consider_conflicted_state_subgraph {
         full.extend(conflicted_state_subgraph(room, &conflicted)?);
     }

@@ -159,6 +159,7 @@ struct Names {
 struct Fresh {
     next: u32,
     numbers: FxHashMap<Arc<str>, FreshNumber>,
+    names: FxHashMap<u32, Arc<str>>,
 }
 
 #[derive(Clone, Copy)]
@@ -189,7 +190,7 @@ impl Names {
             well_known,
             numbers: Cache::with_weighter(items, memory as u64 / 2, NameWeight),
             names: Cache::with_weighter(items, memory as u64 / 2, NameWeight),
-            fresh: Mutex::new(Fresh { next, numbers: FxHashMap::default() }),
+            fresh: Mutex::new(Fresh { next, numbers: FxHashMap::default(), names: FxHashMap::default() }),
         })
     }
 
@@ -236,6 +237,7 @@ impl Names {
                 fresh.next = number.checked_add(1).ok_or_else(|| Error::internal("all numbers for names are taken"))?;
                 let name: Arc<str> = name.into();
                 fresh.numbers.insert(name.clone(), FreshNumber { number, written: None });
+                fresh.names.insert(number, name.clone());
                 (name, number)
             }
         };
@@ -255,6 +257,9 @@ impl Names {
         }
         if let Some(name) = self.names.get(&number) {
             return Ok(name);
+        }
+        if let Some(name) = self.fresh.lock().names.get(&number) {
+            return Ok(name.clone());
         }
         let key = keys::number(number);
         let value = read.get(self.by_number, &key)?.ok_or_else(|| missing(self.by_number, &key))?;
@@ -277,11 +282,12 @@ impl Names {
     }
 
     fn durable(&self, sequence: u64) {
-        let mut fresh = self.fresh.lock();
-        fresh.numbers.retain(|name, fresh| {
+        let Fresh { numbers, names, .. } = &mut *self.fresh.lock();
+        numbers.retain(|name, fresh| {
             let durable = fresh.written.is_some_and(|written| written <= sequence);
             if durable {
                 self.numbers.insert(name.clone(), fresh.number);
+                names.remove(&fresh.number);
             }
             !durable
         });

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Json, Object, write::plain_run};
+use super::{Json, write::plain_run};
 use crate::error::Error;
 
 /// How deeply arrays and objects may be nested in one another: the limit that `serde_json` sets as well.
@@ -265,10 +265,8 @@ impl<'a> Parser<'a> {
             self.offset += 1;
         }
         if self.peek() == Some(b'0') {
+            // No digit may follow; none of what may follow a number starts with one.
             self.offset += 1;
-            if matches!(self.peek(), Some(b'0'..=b'9')) {
-                return self.fail("leading zero");
-            }
         } else {
             self.digits()?;
         }
@@ -348,7 +346,8 @@ impl<'a> Parser<'a> {
 }
 
 /// Writes a finite double as Python's `repr` does: the shortest digits that read back as the same double, with an
-/// exponent of at least two digits from 1e16 upwards and below 1e-4, else in plain decimals with at least one after the point.
+/// exponent of at least two digits from 1e16 upwards and below 1e-4, else in plain decimals with at least one after
+/// the point.
 fn python_repr(float: f64) -> String {
     let shortest = format!("{float:e}");
     // Of two shortest texts that are equally near, Python takes the one with the even last digit and Rust the greater.

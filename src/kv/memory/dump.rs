@@ -1,7 +1,7 @@
 //! The file that a checkpoint of a memory store consists of.
 //!
-//! All integers are little-endian: the magic; `u32` tables; for each `u32` length of its name, the name, `u64` rows; for
-//! each row `u32` length of the key, `u32` length of the value, key, value. At the end the XXH3 64 of all before it.
+//! All integers are little-endian: the magic; `u32` tables; for each the `u32` length of its name, the name, and `u64`
+//! rows; for each row `u32` length of the key, `u32` length of the value, key, value. At the end XXH3 64 of all that.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

@@ -161,7 +161,7 @@ fn a_damaged_copy_is_refused() {
 }
 
 #[test]
-fn nodes_that_a_snapshot_shares_are_not_copied_twice() {
+fn a_clone_of_a_tree_does_not_follow_it() {
     let mut tree = Tree::default();
     (0..100_000u32).for_each(|n| tree.put(n.to_be_bytes().to_vec(), b"value"));
     let (snapshot, key) = (tree.clone(), 500u32.to_be_bytes());
@@ -219,7 +219,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_tree_behaves_like_a_sorted_map(steps in prop::collection::vec(step(), 1..120), probes in prop::collection::vec(0..2_100u16, 4)) {
+    fn a_tree_behaves_like_a_sorted_map(
+        steps in prop::collection::vec(step(), 1..120),
+        probes in prop::collection::vec(0..2_100u16, 4),
+    ) {
         let (mut tree, mut model) = (Tree::default(), Model::new());
         let mut snapshots: Vec<(Tree, Model)> = Vec::new();
         for step in steps {

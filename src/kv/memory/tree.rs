@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 
-/// The most rows of a leaf, and the most children of an inner node.
-const FANOUT: usize = 64;
+/// The most rows of a leaf, and the most children of an inner node. Few in tests, so that small trees are deep there.
+const FANOUT: usize = if cfg!(test) { 8 } else { 64 };
 
 /// A row: its key, directly followed by its value.
 #[derive(Debug, Clone)]

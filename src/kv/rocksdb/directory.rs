@@ -21,8 +21,8 @@ pub(super) enum Found {
 
 /// Tells what `directory` holds, and refuses what is not a store.
 ///
-/// `Invalid` if it is no directory, or has other files in it; `Corrupt` if it has files of a store, but not the one that
-/// a store begins with; `Unavailable` if it cannot be read.
+/// `Invalid` if it is no directory, or has other files in it; `Corrupt` if it has files of a store, but not the one
+/// that a store begins with; `Unavailable` if it cannot be read.
 pub(super) fn inspect(directory: &Path) -> Result<Found> {
     match fs::metadata(directory) {
         Ok(metadata) if !metadata.is_dir() => {

@@ -349,7 +349,10 @@ fn every_setting_is_taken() {
         "max_dict_buffer_bytes=8388608",
         "max_dict_bytes=16384",
         "bottommost_compression=kZSTD",
-        "filter_policy=bloomfilter:10",
+        "filter_policy=bloomfilter",
+        "partition_filters=true",
+        "memtable_protection_bytes_per_key=8",
+        "paranoid_file_checks=true",
     ] {
         assert!(text.contains(setting), "{setting}");
     }

@@ -181,7 +181,7 @@ fn only_the_log_that_was_written_last_may_be_torn() {
     // A batch that was cut off later still is no batch.
     check(store(&[("000004.log", torn), ("000010.log", &whole[..20])]).path()).unwrap();
     // By number, not by name.
-    let hole = store(&[("9.log", torn), ("10.log", &whole), ("LOG", b"text"), ("x.log", b"text")]);
+    let hole = store(&[("9.log", torn), ("10.log", b""), ("11.log", &whole), ("LOG", b"text"), ("x.log", b"text")]);
     let error = check(hole.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("9.log, offset 47: it ends inside a record"), "{error}");

@@ -123,7 +123,7 @@ fn signatures(signed: &Object) -> Box<[[u8; 64]]> {
 /// Collects the public keys of an `m.room.third_party_invite`: `public_key`, and each `public_key` in `public_keys`.
 ///
 /// "Any public key" counts, so what is none is passed over.
-pub fn public_keys(content: &Object) -> Box<[PublicKey]> {
+pub(super) fn public_keys(content: &Object) -> Box<[PublicKey]> {
     let others =
         content.get_array("public_keys").into_iter().flatten().filter_map(|key| key.as_object()?.get("public_key"));
     content.get("public_key").into_iter().chain(others).filter_map(decode_public_key).collect()

@@ -17,7 +17,9 @@ pub(super) fn resolve_v1(room: &Room, states: &[&State]) -> State {
         let nids: BTreeSet<_> = states.iter().filter_map(|state| state.get(tuple).copied()).collect();
         let mut nids: Vec<_> = nids.into_iter().collect();
         match nids[..] {
-            [nid] => drop(resolved.insert(*tuple, nid)),
+            [nid] => {
+                resolved.insert(*tuple, nid);
+            }
             _ => {
                 let hash = |nid: &EventNid| Sha1::digest(room.event(*nid).event_id.as_bytes());
                 nids.sort_by_key(|nid| (room.event(*nid).depth, Reverse(hash(nid))));

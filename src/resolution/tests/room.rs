@@ -155,6 +155,7 @@ impl Room {
             assert!(*auth_event < nid, "auth events are older");
             self.children[auth_event.number() as usize - 1].push(nid);
         }
+        let auth_events: Vec<_> = draft.auth_events.iter().map(|&nid| self.event(nid).event_id.to_string()).collect();
         let json = json!({
             "event_id": id,
             "type": draft.event_type,
@@ -162,7 +163,7 @@ impl Room {
             "sender": draft.sender,
             "origin_server_ts": event.origin_server_ts,
             "content": draft.content,
-            "auth_events": draft.auth_events.iter().map(|&nid| self.event(nid).event_id.to_string()).collect::<Vec<_>>(),
+            "auth_events": auth_events,
         });
         self.events.push(Event { event: Arc::new(event), json });
         self.children.push(Vec::new());
@@ -258,8 +259,10 @@ impl Room {
     pub(super) fn resolve(&self, states: &[&State]) -> Result<State> {
         let view = View::new(self, states);
         let mut resolved = view.unconflicted.clone();
-        for (tuple, nid) in view.resolve()? {
-            assert_ne!(view.unconflicted.contains_key(&tuple), true, "an answer for an unconflicted key");
+        let answer = view.resolve()?;
+        assert!(answer.is_sorted_by(|one, next| one.0 < next.0), "sorted by key, each once");
+        for (tuple, nid) in answer {
+            assert!(!view.unconflicted.contains_key(&tuple), "an answer for an unconflicted key");
             resolved.extend(nid.map(|nid| (tuple, nid)));
         }
         Ok(resolved)
@@ -306,11 +309,15 @@ impl<'a> View<'a> {
         for tuple in tuples {
             let events: Vec<_> = states.iter().map(|state| state.get(&tuple).copied()).collect();
             match events[0] {
-                Some(nid) if events.iter().all(|other| *other == Some(nid)) => drop(unconflicted.insert(tuple, nid)),
+                Some(nid) if events.iter().all(|other| *other == Some(nid)) => {
+                    unconflicted.insert(tuple, nid);
+                }
                 _ => conflicts.push(Conflict { tuple, events: events.into() }),
             }
         }
         let newest = states.iter().flat_map(|state| state.values().copied()).max().unwrap_or_else(|| room.newest());
+        // The order of the conflicts says nothing.
+        conflicts.reverse();
         Self { room, sets: states.len(), unconflicted, conflicts, newest, calls: Cell::default() }
     }
 

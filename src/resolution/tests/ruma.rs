@@ -1,9 +1,6 @@
 //! `ruma-state-res` as an oracle: the same room and states, through another implementation.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
@@ -11,6 +8,7 @@ use ruma_common::{
 };
 use ruma_events::TimelineEventType;
 use ruma_state_res::{StateMap, utils::event_id_set::EventIdSet};
+use rustc_hash::FxHashMap;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::room::{Room, State};
@@ -32,7 +30,7 @@ pub(super) const AS_SPECIFIED: Variant =
 #[derive(Default)]
 pub(super) struct Oracle {
     by_nid: Vec<Arc<Pdu>>,
-    nids: HashMap<OwnedEventId, EventNid>,
+    nids: FxHashMap<OwnedEventId, EventNid>,
 }
 
 impl Oracle {

@@ -4,7 +4,7 @@ use ruma_common::room_version_rules::RoomVersionRules;
 use serde_json::json;
 use sha1::{Digest, Sha1};
 
-use super::room::{ALICE, BOB, CAROL, Draft, Room, State};
+use super::room::{ALICE, BOB, CAROL, Draft, Room, State, View};
 use crate::{error::ErrorKind, ids::EventNid};
 
 /// A room of version 1 with Bob as moderator, and the events that all of its states have.
@@ -31,7 +31,11 @@ fn ban(sender: &str, user: &str) -> Draft {
 
 fn resolve(room: &Room, common: &[EventNid], sets: &[&[EventNid]]) -> State {
     let states: Vec<_> = sets.iter().map(|own| room.state(&[common, own].concat())).collect();
-    room.resolve(&states.iter().collect::<Vec<_>>()).unwrap()
+    let states: Vec<_> = states.iter().collect();
+    let (view, mut reversed) = (View::new(room, &states), View::new(room, &states));
+    reversed.conflicts.reverse();
+    assert_eq!(view.resolve().unwrap(), reversed.resolve().unwrap(), "the order of the conflicts says nothing");
+    room.resolve(&states).unwrap()
 }
 
 fn has(state: &State, nid: EventNid) -> bool {

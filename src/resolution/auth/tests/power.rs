@@ -7,9 +7,11 @@ use super::{
     *,
 };
 
-/// Checks rows of (versions, sender, property, new value, the rule that must refuse the change).
+/// A row of (versions, sender, property, new value, the rule that must refuse the change).
+type Change<'a> = (RangeInclusive<u8>, &'a str, &'a str, Value, Option<Rule>);
+
 #[track_caller]
-fn assert_changes(room: impl Fn(u8) -> Room, rows: &[(RangeInclusive<u8>, &str, &str, Value, Option<Rule>)]) {
+fn assert_changes(room: impl Fn(u8) -> Room, rows: &[Change<'_>]) {
     for (versions, sender, key, value, rule) in rows {
         for version in versions.clone() {
             let room = room(version);

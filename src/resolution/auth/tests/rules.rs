@@ -168,6 +168,8 @@ fn redactions_take_the_redact_level_or_the_same_server_in_versions_1_and_2() {
             (1..=2, redaction(USER, Some("$message:c")), refused),
             (1..=2, redaction(USER, Some("$message")), refused),
             (1..=2, redaction(USER, None), refused),
+            // Two IDs without a domain have no domain in common.
+            (1..=2, Draft { event_id: "$redaction".into(), ..redaction(USER, Some("$message")) }, refused),
             (3..=12, redaction(USER, Some("$message:c")), None),
             (3..=12, redaction(USER, None), None),
         ],

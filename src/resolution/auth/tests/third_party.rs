@@ -10,7 +10,7 @@ use serde_json::json;
 use super::*;
 
 /// Its public key has both a `+` and a `/`, so that the alphabets differ.
-const SEED: u8 = 12;
+const SEED: u8 = 2;
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -104,10 +104,11 @@ fn an_offer_without_its_signed_part_is_malformed() {
 
 #[test]
 fn any_signature_that_matches_any_public_key_is_enough() {
+    let sound_key = json!({ "public_key": public(SEED) });
     let keys = [
-        json!({ "public_key": public(SEED) }),
-        json!({ "public_key": public(1), "public_keys": [{ "public_key": public(2) }, { "public_key": public(SEED) }] }),
-        json!({ "public_keys": [null, {}, { "public_key": 1 }, { "public_key": "???" }, { "public_key": public(SEED) }] }),
+        sound_key.clone(),
+        json!({ "public_key": public(1), "public_keys": [{ "public_key": public(3) }, sound_key] }),
+        json!({ "public_keys": [null, {}, { "public_key": 1 }, { "public_key": "???" }, sound_key] }),
         json!({ "public_key": URL_SAFE_NO_PAD.encode(key(SEED).verifying_key().as_bytes()) }),
         json!({ "public_key": STANDARD.encode(key(SEED).verifying_key().as_bytes()) }),
     ];
@@ -116,7 +117,7 @@ fn any_signature_that_matches_any_public_key_is_enough() {
     }
     let others = json!({
         "a.example": null,
-        "b.example": { "ed25519:0": signature(1, STRANGER, "tok"), "ed25519:1": 1, "ed25519:2": "AAAA", "ed25519:3": "?" },
+        "b.example": { "ed25519:0": signature(1, STRANGER, "tok"), "ed25519:1": 1, "ed25519:2": "AAAA" },
         "c.example": { "ed25519:0": signature(SEED, STRANGER, "tok") },
     });
     let room = room(json!({ "public_key": public(SEED) }));
