@@ -74,8 +74,8 @@ impl RoomWriter {
         self.auth_references(pdu, &mut references)?;
         if input.kind != Kind::Outlier {
             references.supplied = self.supplied_state(input, &mut references.missing)?;
-            self.prev_references(pdu, input, &mut references)?;
         }
+        self.prev_references(pdu, input, &mut references)?;
         Ok(references)
     }
 
