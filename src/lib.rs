@@ -1,6 +1,58 @@
-//! roomserver
+//! An embeddable room engine for Matrix homeservers: which events exist, how they hang together, and what the room's state
+//! was at each of them.
+//!
+//! It is to a Rust homeserver what the RoomServer component is to Dendrite, as a library on RocksDB. It has no network, no
+//! signing keys and no async runtime: the host checks signatures, fetches what [parked](Parked) events lack, and submits.
+//!
+//! - [`RoomServer`] opens a store and takes [`Input`]s; a [`Ticket`] tells each one's [`Outcome`] once it is durable.
+//! - [`RoomServer::view`] reads rooms, events and states through one consistent snapshot: see [`query`].
+//! - [`kv`] is the store underneath: RocksDB, memory, or a host's own.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use roomserver::{Input, Options, Outcome, RoomServer, kv::memory::MemoryStore, tables};
+//!
+//! # fn main() -> Result<(), roomserver::Error> {
+//! let store = Arc::new(MemoryStore::open(&tables::specs()));
+//! let server = RoomServer::open_on(store, Options::default())?;
+//! for line in include_str!("../examples/first.jsonl").lines() {
+//!     match server.submit(Input::new(line))?.wait()? {
+//!         Outcome::Accepted(accepted) => println!("{} changed {:?}", accepted.event_id, accepted.changes),
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! let view = server.view();
+//! let room = &view.rooms()?[0];
+//! assert_eq!(room.current_state().entries()?.len(), 4);
+//! # Ok(())
+//! # }
+//! ```
+// In `Cargo.toml` these would hold in tests too, which clippy cannot exempt from them.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::needless_pass_by_value,
+        clippy::string_slice,
+        clippy::too_many_lines
+    )
+)]
+
+#[cfg(test)]
+extern crate self as roomserver;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod encoding;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(feature = "bench")]
+pub mod generate;
 mod ids;
 mod input;
 pub mod kv;
@@ -9,11 +61,15 @@ mod resolution;
 mod room;
 mod server;
 mod state;
+pub mod stats;
 pub mod tables;
+pub mod verify;
 
-pub use encoding::event_row::Verdict;
-pub use encoding::fingerprint::Fingerprint;
+pub use encoding::{event_row::Verdict, fingerprint::Fingerprint};
 pub use error::{Error, ErrorKind, Result};
 pub use input::{Backpressure, Durability, Limits, Ticket};
-pub use room::outcome::{Input, Kind, Outcome, Parked, FirstVerdict, Position, StateChange, StateId, Accepted};
+pub use room::outcome::{
+    Accepted, FirstVerdict, Input, Kind, Outcome, Parked, ParkedInput, Position, StateChange, StateId,
+};
 pub use server::{Options, RoomServer};
+pub use tables::rows::Membership;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomVersionId};
 
 pub use self::{
-    event::Event,
+    event::{Event, Standing},
     history::{HistoryEntry, Record},
     snapshot::{Snapshot, StateEntry},
 };

@@ -1,1 +1,5 @@
-fn main() {}
+//! The command-line tool; see [`roomserver::cli`].
+
+fn main() -> std::process::ExitCode {
+    roomserver::cli::run()
+}

@@ -5,7 +5,7 @@ use ruma_common::OwnedEventId;
 use super::{Room, parse_event_id};
 pub use crate::encoding::event_row::Verdict;
 use crate::{
-    encoding::{event_row::EventRow, json::Json},
+    encoding::{event_key::EventKey, event_row::EventRow, json::Json},
     error::{Error, Result},
     ids::EventNid,
     room::{
@@ -44,7 +44,38 @@ pub struct Event {
     pub pdu: String,
 }
 
+/// What is known of an event, without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// What place it has and what was decided about it, if it is stored.
+    pub stored: Option<(Kind, Verdict)>,
+    /// Whether an input of it waits for other events.
+    pub parked: bool,
+}
+
 impl Room<'_> {
+    /// What is known of an event by its ID: whether it is stored, and whether it is parked. An outlier can be both.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn standing(&self, event_id: &str) -> Result<Standing> {
+        let Some(key) = EventKey::of(event_id, self.row.rules.event_id_format) else {
+            return Ok(Standing { stored: None, parked: false });
+        };
+        let rows = self.view.rows();
+        let stored = match rows.find_event(&self.row, &key)? {
+            Some(nid) => {
+                let row = rows.event_row(self.row.nid, nid)?;
+                Some((row.kind, row.verdict))
+            }
+            None => None,
+        };
+        let parked = self.head.counts.parked > 0 && rows.parked(self.row.nid, &key)?.is_some();
+        Ok(Standing { stored, parked })
+    }
+
     /// An event by its ID.
     ///
     /// # Errors

@@ -101,7 +101,7 @@ impl RoomWriter {
             crate::tables::rows::put_room(&mut batch, &self.room)?;
         }
         let sequence = self.engine.write(batch)?;
-        self.engine.interner.written(&used, sequence);
+        self.engine.interner.written(&used);
         self.log.written();
         self.head = head;
         self.registered = true;

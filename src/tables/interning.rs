@@ -1,7 +1,8 @@
 //! Server-wide numbers for event types and state keys.
 //!
-//! One allocator hands the numbers out, so that no name gets two. A batch that uses a number not yet known to be durable
-//! also writes its rows, so that any set of batches that survives a crash is whole.
+//! One allocator hands the numbers out, so that no name gets two. A batch that uses a number whose rows no applied batch
+//! has yet also writes its rows. Batches become durable in the order in which they are applied, so whatever survives a
+//! crash has the rows of every number that it uses.
 
 use std::sync::Arc;
 
@@ -110,20 +111,14 @@ impl Interner {
         Ok((event_type, state_key))
     }
 
-    /// Learns that the batch which makes these names known was applied with this sequence number.
-    pub fn written(&self, used: &UsedNames, sequence: u64) {
-        self.types.written(&used.types, sequence);
-        self.state_keys.written(&used.state_keys, sequence);
-    }
-
-    /// Learns that everything up to this sequence number is durable.
-    pub fn durable(&self, sequence: u64) {
-        self.types.durable(sequence);
-        self.state_keys.durable(sequence);
+    /// Learns that the batch which makes these names known was applied.
+    pub fn written(&self, used: &UsedNames) {
+        self.types.written(&used.types);
+        self.state_keys.written(&used.state_keys);
     }
 }
 
-/// Names that a batch makes known, since they were not known to be durable when it was made.
+/// Names that a batch makes known, since no applied batch had them when it was made.
 #[derive(Debug, Default)]
 pub struct UsedNames {
     types: Vec<Arc<str>>,
@@ -155,18 +150,11 @@ struct Names {
     fresh: Mutex<Fresh>,
 }
 
-/// Numbers that are not known to be durable.
+/// Numbers whose rows no applied batch has.
 struct Fresh {
     next: u32,
-    numbers: FxHashMap<Arc<str>, FreshNumber>,
+    numbers: FxHashMap<Arc<str>, u32>,
     names: FxHashMap<u32, Arc<str>>,
-}
-
-#[derive(Clone, Copy)]
-struct FreshNumber {
-    number: u32,
-    /// The first batch that wrote its rows; `None` until one was applied.
-    written: Option<u64>,
 }
 
 impl Names {
@@ -206,8 +194,8 @@ impl Names {
         if let Some(number) = self.numbers.get(name) {
             return Ok(Some(number));
         }
-        if let Some(fresh) = self.fresh.lock().numbers.get(name) {
-            return Ok(Some(fresh.number));
+        if let Some(number) = self.fresh.lock().numbers.get(name) {
+            return Ok(Some(*number));
         }
         let Some(value) = read.get(self.by_name, name.as_bytes())? else { return Ok(None) };
         let number = decode_number(&value).map_err(|malformed| corrupt(self.by_name, name.as_bytes(), malformed))?;
@@ -224,7 +212,7 @@ impl Names {
         }
         // The lock is held over the look-up: two writers that meet a new name at once must get one number.
         let mut fresh = self.fresh.lock();
-        let known = fresh.numbers.get_key_value(name).map(|(name, fresh)| (name.clone(), fresh.number));
+        let known = fresh.numbers.get_key_value(name).map(|(name, number)| (name.clone(), *number));
         let (name, number) = match known {
             Some(known) => known,
             None => {
@@ -236,7 +224,7 @@ impl Names {
                 let number = fresh.next;
                 fresh.next = number.checked_add(1).ok_or_else(|| Error::internal("all numbers for names are taken"))?;
                 let name: Arc<str> = name.into();
-                fresh.numbers.insert(name.clone(), FreshNumber { number, written: None });
+                fresh.numbers.insert(name.clone(), number);
                 fresh.names.insert(number, name.clone());
                 (name, number)
             }
@@ -269,28 +257,18 @@ impl Names {
         Ok(name)
     }
 
-    fn written(&self, used: &[Arc<str>], sequence: u64) {
+    fn written(&self, used: &[Arc<str>]) {
         if used.is_empty() {
             return;
         }
         let mut fresh = self.fresh.lock();
         for name in used {
-            if let Some(number) = fresh.numbers.get_mut(name) {
-                number.written.get_or_insert(sequence);
+            if let Some(number) = fresh.numbers.remove(name) {
+                fresh.names.remove(&number);
+                self.numbers.insert(name.clone(), number);
+                self.names.insert(number, name.clone());
             }
         }
-    }
-
-    fn durable(&self, sequence: u64) {
-        let Fresh { numbers, names, .. } = &mut *self.fresh.lock();
-        numbers.retain(|name, fresh| {
-            let durable = fresh.written.is_some_and(|written| written <= sequence);
-            if durable {
-                self.numbers.insert(name.clone(), fresh.number);
-                names.remove(&fresh.number);
-            }
-            !durable
-        });
     }
 }
 

@@ -518,7 +518,7 @@ fn tuple_of_key(key: &[u8]) -> Option<StateTuple> {
     Some(StateTuple { event_type, state_key: StateKeyNid::new(u32::from_be_bytes(*state_key))? })
 }
 
-fn decode_number(bytes: &[u8]) -> Decoded<u32> {
+pub(crate) fn decode_number(bytes: &[u8]) -> Decoded<u32> {
     let mut cursor = Cursor::new(bytes);
     let number = cursor.varint32()?;
     cursor.end()?;
@@ -532,7 +532,7 @@ fn decode_room(nid: RoomNid, row: RoomRow) -> Decoded<Room> {
     Ok(Room { nid, id: row.id.into(), version, rules })
 }
 
-fn decode_identity(room: &Room, bytes: &[u8]) -> Decoded<EventIdentity> {
+pub(crate) fn decode_identity(room: &Room, bytes: &[u8]) -> Decoded<EventIdentity> {
     let mut cursor = Cursor::new(bytes);
     let reference_hash = cursor.array()?;
     let text = std::str::from_utf8(cursor.take(cursor.left())?);
@@ -551,7 +551,7 @@ fn decode_identity(room: &Room, bytes: &[u8]) -> Decoded<EventIdentity> {
     }
 }
 
-fn decode_candidates(bytes: &[u8]) -> Decoded<Vec<(RoomNid, EventNid)>> {
+pub(crate) fn decode_candidates(bytes: &[u8]) -> Decoded<Vec<(RoomNid, EventNid)>> {
     let mut cursor = Cursor::new(bytes);
     let mut candidates = Vec::new();
     while cursor.left() > 0 {
@@ -563,7 +563,7 @@ fn decode_candidates(bytes: &[u8]) -> Decoded<Vec<(RoomNid, EventNid)>> {
     Ok(candidates)
 }
 
-fn decode_happening(bytes: &[u8]) -> Decoded<Happening> {
+pub(crate) fn decode_happening(bytes: &[u8]) -> Decoded<Happening> {
     let mut cursor = Cursor::new(bytes);
     let number = cursor.varint()?;
     let event = u32::try_from(number / 3).ok().and_then(EventNid::new);

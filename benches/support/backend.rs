@@ -1,0 +1,41 @@
+//! The stores that benchmarks run on.
+
+use std::sync::Arc;
+
+use roomserver::{
+    Result,
+    kv::{Store, counting::Counting, memory::MemoryStore},
+    tables::specs,
+};
+
+/// A store that counts, and the directory that it lives in.
+pub struct Backend {
+    pub name: &'static str,
+    pub store: Arc<Counting<Arc<dyn Store>>>,
+    // Removed when the store is closed.
+    _directory: Option<tempfile::TempDir>,
+}
+
+/// The backends that there are.
+pub const BACKENDS: &[&str] = &[
+    "memory",
+    #[cfg(feature = "rocksdb")]
+    "rocksdb",
+];
+
+impl Backend {
+    /// A new store on one of the [`BACKENDS`].
+    pub fn open(name: &'static str) -> Result<Self> {
+        #[cfg(feature = "rocksdb")]
+        if name == "rocksdb" {
+            use roomserver::kv::rocksdb::{RocksOptions, RocksStore};
+
+            let directory = tempfile::tempdir().expect("a directory for a store");
+            let rocks = RocksStore::open(directory.path(), &specs(), &RocksOptions::default())?;
+            let store: Arc<dyn Store> = Arc::new(rocks);
+            return Ok(Self { name, store: Arc::new(Counting::new(store)), _directory: Some(directory) });
+        }
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&specs()));
+        Ok(Self { name, store: Arc::new(Counting::new(store)), _directory: None })
+    }
+}

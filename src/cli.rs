@@ -1,0 +1,202 @@
+//! The command line: `roomserver`.
+//!
+//! Every command reads or fills the store of `--store` and prints text, or with `--json` JSON, one object a line. It ends
+//! with 0 if all is done, 1 if something is wrong with what it looked at (an invalid line, a difference, a problem), 2 if
+//! it could not do its work.
+
+mod demo;
+mod event;
+mod export;
+mod follow;
+mod history;
+mod import;
+mod lines;
+mod output;
+mod room;
+mod state;
+mod stats;
+mod store;
+mod table;
+mod verify;
+mod wrapper;
+
+use std::{
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use tracing_subscriber::EnvFilter;
+
+use self::{output::Output, store::Place};
+use crate::error::Error;
+
+/// The arguments.
+#[derive(Debug, Parser)]
+#[command(
+    name = "roomserver",
+    version,
+    about = "A room engine for Matrix: imports events, and tells what the state of a room was at each of them.",
+    after_help = "Exit code: 0 done; 1 something is wrong with what was looked at; 2 usage, or nothing could be read.\n\
+                  Environment: ROOMSERVER_STORE stands in for --store; RUST_LOG sets what is logged (default: warn)."
+)]
+struct Arguments {
+    /// Directory of the store [default: $ROOMSERVER_STORE, else ./roomserver-store]
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Print JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Import events: JSON lines, plain or compressed with gzip or zstd
+    Import(import::Arguments),
+    /// List the rooms
+    Rooms,
+    /// Show a room: extremities, counts, the current state's fingerprint
+    Room {
+        /// The room's ID
+        room: String,
+    },
+    /// Show an event: what was decided about it, and the PDU
+    Event(event::Arguments),
+    /// Show the state of a room: the current one, or the one at an event
+    State(state::Arguments),
+    /// Compare two states of a room; ends with 1 if they differ
+    Diff(state::DiffArguments),
+    /// Show a room's events in the order of processing, with what each changed in the state
+    History {
+        /// The room's ID
+        room: String,
+    },
+    /// Show what the store holds and what it takes
+    Stats(stats::Arguments),
+    /// Check the store: whether all that can be derived is as derived; ends with 1 if not
+    Verify,
+    /// Print a room, or all of them, as lines that `import` reads
+    Export {
+        /// The room's ID
+        room: Option<String>,
+    },
+    /// Import the rooms of a directory into temporary stores and show how that went
+    Demo {
+        /// The directory: its *.jsonl, *.jsonl.gz and *.jsonl.zst
+        directory: PathBuf,
+    },
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// How a command that did its work ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// All is well.
+    Right,
+    /// Something is wrong with what was looked at.
+    Wrong,
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+enum Failure {
+    /// The engine could not.
+    Engine(Error),
+    /// The answer could not be written.
+    Output(io::Error),
+    /// Something else.
+    Other(String),
+}
+
+/// Runs the tool with the process's arguments.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            // Nothing is left to be done about a closed pipe.
+            let _closed = usage.print();
+            return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Somebody who calls this as a library may have a log already.
+    let _taken = log.with_ansi(output::is_coloured(&io::stderr())).without_time().with_target(false).try_init();
+    match arguments.run() {
+        Ok(Ending::Right) => ExitCode::SUCCESS,
+        Ok(Ending::Wrong) => ExitCode::from(1),
+        // Whoever reads has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(format_args!("roomserver: {failure}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+impl Arguments {
+    fn run(self) -> Result<Ending, Failure> {
+        let directory = self.store.or_else(|| std::env::var_os("ROOMSERVER_STORE").map(PathBuf::from));
+        let place = Place::new(directory.unwrap_or_else(|| PathBuf::from("roomserver-store")));
+        let mut output = Output::new(self.json);
+        let ending = match self.command {
+            Command::Import(arguments) => import::run(&place, &arguments, &mut output),
+            Command::Rooms => room::list(&place, &mut output),
+            Command::Room { room } => room::show(&place, &room, &mut output),
+            Command::Event(arguments) => event::run(&place, &arguments, &mut output),
+            Command::State(arguments) => state::run(&place, &arguments, &mut output),
+            Command::Diff(arguments) => state::diff(&place, &arguments, &mut output),
+            Command::History { room } => history::run(&place, &room, &mut output),
+            Command::Stats(arguments) => stats::run(&place, &arguments, &mut output),
+            Command::Verify => verify::run(&place, &mut output),
+            Command::Export { room } => export::run(&place, room.as_deref(), &mut output),
+            Command::Demo { directory } => demo::run(&directory, &mut output),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Arguments::command(), "roomserver", &mut script);
+                output.write_all(&script)?;
+                Ok(Ending::Right)
+            }
+        }?;
+        output.flush()?;
+        Ok(ending)
+    }
+}
+
+/// Writes a line to stderr.
+fn complain(what: fmt::Arguments<'_>) {
+    // If stderr is gone, nobody can be told so.
+    let _gone = writeln!(io::stderr().lock(), "{what}");
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(error) => error.fmt(f),
+            Self::Output(error) => write!(f, "the output cannot be written: {error}"),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// Only what is written to stdout fails with this: other files name themselves.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}

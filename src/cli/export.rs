@@ -1,0 +1,62 @@
+//! `export`.
+
+use std::io;
+
+use super::{
+    Ending, Failure,
+    output::Output,
+    store::{Place, unknown_room},
+    wrapper::{Wrapper, kind_word},
+};
+use crate::{
+    error::{Error, Result},
+    query::{Record, Room},
+    room::outcome::ParkedInput,
+};
+
+pub(super) fn run(place: &Place, room_id: Option<&str>, output: &mut Output) -> Result<Ending, Failure> {
+    let store = place.open()?;
+    let view = store.server.view();
+    let rooms = match room_id {
+        Some(room_id) => vec![view.room(room_id)?.ok_or_else(|| unknown_room(room_id))?],
+        None => view.rooms()?,
+    };
+    for room in &rooms {
+        let mut written = Ok(());
+        room.records(&mut |record| {
+            written = write_record(room, &record, output);
+            Ok(written.is_ok())
+        })?;
+        written?;
+        for parked in room.parked()? {
+            write_parked(room, &parked, output)?;
+        }
+    }
+    Ok(Ending::Right)
+}
+
+fn write_record(room: &Room<'_>, record: &Record, output: &mut Output) -> io::Result<()> {
+    let wrapper = Wrapper {
+        event_id: record.event.event_id.as_str(),
+        room_version: room.version().as_str(),
+        kind: kind_word(record.kind),
+        state: record.state.as_deref(),
+        origin: None,
+    };
+    output.object_with(&wrapper, "pdu", &record.event.pdu)
+}
+
+fn write_parked(room: &Room<'_>, parked: &ParkedInput, output: &mut Output) -> Result<(), Failure> {
+    let ParkedInput { event_id, input, .. } = parked;
+    let pdu = std::str::from_utf8(&input.pdu);
+    let pdu = pdu.map_err(|error| Error::internal(format!("parked event {event_id} is no text")).with_source(error))?;
+    let wrapper = Wrapper {
+        event_id: event_id.as_str(),
+        room_version: room.version().as_str(),
+        kind: kind_word(input.kind),
+        state: input.state.as_deref(),
+        origin: input.origin.as_ref().map(|origin| origin.as_str()),
+    };
+    output.object_with(&wrapper, "pdu", pdu)?;
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! One room's writer, called where it is measured: no queue, no other thread, no sync.
+
+use std::sync::Arc;
+
+use ruma_common::RoomVersionId;
+
+use crate::{
+    encoding::json::Json,
+    error::{Error, Result},
+    kv::Store,
+    room::{
+        engine::Engine,
+        outcome::{Input, Outcome},
+        writer::RoomWriter,
+    },
+};
+
+/// An engine without its pool of writers.
+pub struct Direct {
+    engine: Arc<Engine>,
+}
+
+/// The writer of one room.
+pub struct DirectWriter {
+    writer: RoomWriter,
+}
+
+impl Direct {
+    /// Opens an engine that keeps at most about `memory` bytes of the store.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`, as for every read.
+    pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
+        Ok(Self { engine: Arc::new(Engine::open(store, memory)?) })
+    }
+
+    /// Begins a room that the store does not hold yet.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if its version is not known.
+    pub fn begin(&self, room_id: &str, version: &RoomVersionId) -> Result<DirectWriter> {
+        let row = self.engine.new_room(room_id, version)?;
+        Ok(DirectWriter { writer: RoomWriter::begin(self.engine.clone(), row) })
+    }
+}
+
+impl DirectWriter {
+    /// Does what the engine does with an input, from its bytes to the batch that is applied.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Ticket::wait`](crate::input::Ticket::wait).
+    pub fn process(&mut self, input: &Input) -> Result<Outcome> {
+        let json = Json::parse(&input.pdu).map_err(|error| Error::invalid(error.what))?;
+        let processed = self.writer.process(input, json)?;
+        if let Some(landed) = processed.landed {
+            self.writer.drive(landed)?;
+        }
+        Ok(processed.outcome)
+    }
+}

@@ -1,0 +1,186 @@
+//! The check above the storage engine that a store is whole.
+//!
+//! Every table is read in full over one snapshot of the store. Truth is held against itself: bodies against hashes,
+//! rows against bodies, states against the log. Derived rows are made again from the truth and compared in both
+//! directions: a row that lacks and a row too many are problems alike. What is unreadable is a problem too, and the
+//! check goes on behind it.
+//!
+//! Tables are streamed. Beside pages of rows and bounded caches, the check of a room holds about 60 bytes for each of
+//! its events, 8 for each auth edge of its state events, 36 for each edge to a prev event that hides nothing, 48 for
+//! each snapshot, and one whole state; rooms come one after the other.
+
+mod events;
+mod facts;
+mod graph;
+mod head;
+mod lists;
+mod log;
+mod names;
+mod parked;
+mod positions;
+mod replay;
+mod rooms;
+mod server_wide;
+mod streams;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use self::{
+    facts::Facts,
+    log::Log,
+    names::{EventNames, check_names},
+    streams::{Check, unless_damaged},
+};
+use crate::{
+    encoding::{
+        head::RoomHead,
+        list::{BlockNid, Fence},
+    },
+    error::Result,
+    ids::SnapshotNid,
+    kv::Read,
+    server::RoomServer,
+    state::source::{StateCaches, StoredStates},
+    tables::{interning::Interner, rows::Room},
+};
+
+/// A row that is not what the rest of the store says that it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The room whose check found it; `None` in tables that belong to no room.
+    pub room: Option<String>,
+    /// The table's name.
+    pub table: &'static str,
+    /// The key, as stored, or as it would be if the row were there.
+    pub key: Vec<u8>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(room) = &self.room {
+            write!(f, "room {room}, ")?;
+        }
+        write!(f, "table {}, key ", self.table)?;
+        for byte in &self.key {
+            write!(f, "{byte:02x}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+/// What [`RoomServer::verify`] looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// Rooms.
+    pub rooms: u64,
+    /// Events, outliers included.
+    pub events: u64,
+    /// Snapshots: rows of the change logs.
+    pub snapshots: u64,
+    /// Blocks of state entries.
+    pub blocks: u64,
+    /// Problems that were found.
+    pub problems: u64,
+}
+
+/// Bytes of packs, lists and blocks that are kept in memory.
+const STATE_MEMORY: usize = 16 << 20;
+/// Bytes of names that are kept in memory.
+const NAME_MEMORY: usize = 8 << 20;
+
+impl RoomServer {
+    /// Checks that the store is whole, over one snapshot of it; `found` is called for each problem.
+    ///
+    /// Writers go on meanwhile: every state that a committed batch leaves is whole. Nothing is changed. Reads every
+    /// row; the memory that it takes grows with the largest room, by about 100 bytes an event.
+    ///
+    /// What no check can tell: whether signatures are right, since keys are the host's business, and whether a
+    /// resolution of states or a verdict is what the rules give.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the store cannot be read. Damaged rows are problems and no errors.
+    pub fn verify(&self, found: &mut dyn FnMut(&Problem)) -> Result<Report> {
+        let view = self.view();
+        verify(view.rows().read(), found)
+    }
+}
+
+/// Checks one state of a store.
+fn verify(read: &dyn Read, found: &mut dyn FnMut(&Problem)) -> Result<Report> {
+    let mut check = Check::new(read, found);
+    rooms::check_settings(&mut check)?;
+    check_names(&mut check)?;
+    let rooms = rooms::check_rooms(&mut check)?;
+    let interner = Interner::open(read, NAME_MEMORY)?;
+    let caches = StateCaches::new(STATE_MEMORY);
+    for nid in &rooms {
+        let Some(room) = unless_damaged(check.rows().room(*nid))? else { continue };
+        check.enter(&room.id);
+        RoomCheck::new(&mut check, &room, &interner, &caches).run()?;
+    }
+    check.leave();
+    server_wide::check_index(&mut check)?;
+    server_wide::check_memberships(&mut check)?;
+    rooms::check_strays(&mut check, &rooms)?;
+    Ok(check.report())
+}
+
+/// The check of one room.
+struct RoomCheck<'c, 'a> {
+    check: &'c mut Check<'a>,
+    room: &'c Room,
+    names: EventNames<'c>,
+    caches: &'c StateCaches,
+    states: StoredStates<'c>,
+    /// The room's head; `None` if it cannot be read.
+    head: Option<RoomHead>,
+    facts: Facts,
+    log: Log,
+    /// What the lists say of each block, and the first list that does.
+    blocks: BTreeMap<BlockNid, (Fence, SnapshotNid)>,
+    unreadable_lists: BTreeSet<SnapshotNid>,
+}
+
+impl<'c, 'a: 'c> RoomCheck<'c, 'a> {
+    fn new(check: &'c mut Check<'a>, room: &'c Room, interner: &'c Interner, caches: &'c StateCaches) -> Self {
+        let read = check.read();
+        Self {
+            check,
+            room,
+            names: EventNames::new(read, room, interner),
+            caches,
+            states: StoredStates::new(read, caches, room.nid, SnapshotNid::EMPTY),
+            head: None,
+            facts: Facts::default(),
+            log: Log::default(),
+            blocks: BTreeMap::new(),
+            unreadable_lists: BTreeSet::new(),
+        }
+    }
+
+    /// Each step relies on what those before it have gathered.
+    fn run(mut self) -> Result<()> {
+        self.check_head_row()?;
+        self.check_events()?;
+        self.check_positions()?;
+        self.check_auth_children()?;
+        self.check_prev_children()?;
+        self.check_packs()?;
+        self.check_lists()?;
+        self.check_blocks()?;
+        self.check_graph()?;
+        self.check_head()?;
+        self.replay()?;
+        self.check_parked()
+    }
+}

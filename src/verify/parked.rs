@@ -1,0 +1,145 @@
+//! Parked inputs, and what they wait for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{RoomCheck, streams::RowStream};
+use crate::{
+    encoding::{cold, event_key::EventKey, json::Json, keys, pdu::Pdu},
+    error::Result,
+    ids::EventNid,
+    tables::{
+        PARKED, WAITS,
+        rows::{ParkedRow, Role, Want, decode_number},
+    },
+};
+
+impl RoomCheck<'_, '_> {
+    /// Checks that parked inputs are PDUs of this room that have no place in the graph, and that each waits for the first
+    /// event that it lacks.
+    ///
+    /// Between the batch that stores an event and the one that wakes what waited for it, and until what was woken is
+    /// decided, rows look as if nobody had noticed; the engine takes them up when it is opened. So an input may wait for
+    /// the newest event, and may wait for nothing if it lacks nothing.
+    pub(super) fn check_parked(&mut self) -> Result<()> {
+        let mut waits = self.check_waits()?;
+        let mut orders = BTreeSet::new();
+        let mut rows = RowStream::new(self.check, PARKED, &keys::room(self.room.nid));
+        while let Some((key, value)) = rows.next(self.check)? {
+            let Some(event_key) = self.only_event_key(&key) else {
+                self.check.problem(PARKED, &key, "a key that names no event");
+                continue;
+            };
+            let waits = waits.remove(&event_key).unwrap_or_default();
+            let Some(row) = self.check.decoded(PARKED, &key, cold::decode::<ParkedRow>(&value)) else { continue };
+            if let Some(what) = self.wrong_parked(&event_key, &row)? {
+                self.check.problem(PARKED, &key, what);
+            }
+            let last = self.head.as_ref().map_or(u32::MAX, |head| head.last_parked);
+            if !orders.insert(row.order) || row.order > last {
+                self.check.problem(PARKED, &key, format!("place {} is another's, or beyond the last", row.order));
+            }
+            let mut lacks = None;
+            for want in &row.missing {
+                if lacks.is_none() && self.arrived(want)?.is_none() {
+                    lacks = Some(want);
+                }
+            }
+            match (&row.failed, waits, lacks) {
+                (Some(_), 1.., _) => self.check.problem(PARKED, &key, "it has failed, and waits nevertheless"),
+                (None, 2.., _) => self.check.problem(PARKED, &key, format!("it waits for {waits} events at once")),
+                (None, 0, Some(want)) => {
+                    self.check.problem(PARKED, &key, format!("nothing will wake it when {} comes", want.event_id));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the rows of what is waited for; gives how many each parked input has.
+    fn check_waits(&mut self) -> Result<BTreeMap<EventKey, u32>> {
+        let mut waits = BTreeMap::new();
+        let mut rows = RowStream::new(self.check, WAITS, &keys::room(self.room.nid));
+        while let Some((key, value)) = rows.next(self.check)? {
+            let parts = key.split_last_chunk::<32>().map(|(rest, waiting)| (rest, EventKey::from_bytes(*waiting)));
+            let Some((wanted, waiting)) = parts.and_then(|(rest, waiting)| Some((self.only_event_key(rest)?, waiting)))
+            else {
+                self.check.problem(WAITS, &key, "a key that does not name two events");
+                continue;
+            };
+            let Some(place) = self.check.decoded(WAITS, &key, decode_number(&value)) else { continue };
+            let count: &mut u32 = waits.entry(waiting).or_default();
+            *count = count.saturating_add(1);
+            // A parked row that does not decode is told of when it is read itself.
+            let parked = self.check.get(PARKED, &keys::prev_children(self.room.nid, &waiting))?;
+            let Some(parked) = parked else {
+                self.check.problem(WAITS, &key, "nothing is parked that waits");
+                continue;
+            };
+            let Ok(parked) = cold::decode::<ParkedRow>(&parked) else { continue };
+            if let Some(what) = self.wrong_wait(&parked, &wanted, place)? {
+                self.check.problem(WAITS, &key, what);
+            }
+        }
+        Ok(waits)
+    }
+
+    fn wrong_wait(&mut self, parked: &ParkedRow, wanted: &EventKey, place: u32) -> Result<Option<&'static str>> {
+        let place = place as usize;
+        let Some(want) = parked.missing.get(place).filter(|want| self.key_of(want) == Some(*wanted)) else {
+            return Ok(Some("what is waited for is not at this place of what the parked input lacks"));
+        };
+        for earlier in parked.missing.iter().take(place) {
+            if self.arrived(earlier)?.is_none() {
+                return Ok(Some("the parked input lacks an event before this one"));
+            }
+        }
+        let newest = self.head.as_ref().map_or(0, |head| head.last_position);
+        let overslept =
+            self.arrived(want)?.is_some_and(|nid| self.facts.get(nid).is_some_and(|fact| fact.position != newest));
+        Ok(overslept.then_some("what is waited for has long arrived"))
+    }
+
+    fn wrong_parked(&mut self, event_key: &EventKey, row: &ParkedRow) -> Result<Option<String>> {
+        let pdu = Json::parse(&row.pdu).ok().map(|json| Pdu::parse(json, &self.room.rules));
+        let pdu = match pdu {
+            None => return Ok(Some("the input is not JSON".to_owned())),
+            Some(Err(error)) => return Ok(Some(format!("the input is no PDU of the room's version: {error}"))),
+            Some(Ok(pdu)) => pdu,
+        };
+        if pdu.key() != *event_key || pdu.canonical_bytes() != row.pdu {
+            return Ok(Some(format!("the input is another event, or not canonical: {}", pdu.event_id())));
+        }
+        if *pdu.room_id() != *self.room.id {
+            return Ok(Some(format!("the event is of room {}", pdu.room_id())));
+        }
+        if row.kind > 2 || row.missing.is_empty() || row.missing.iter().any(|want| self.key_of(want).is_none()) {
+            return Ok(Some("an input of an unknown kind, or that lacks what is no event".to_owned()));
+        }
+        let stored = self.check.rows().find_event(self.room, event_key);
+        let stored = self.check.readable(PARKED, event_key.as_bytes(), stored)?.flatten();
+        let in_graph = stored.and_then(|nid| self.facts.get(nid)).is_some_and(|fact| fact.in_graph());
+        Ok(in_graph.then(|| "the event has its place in the graph".to_owned()))
+    }
+
+    /// The event that is wanted, if it is here as it is wanted: a prev event with a state, any other as it may be.
+    fn arrived(&mut self, want: &Want) -> Result<Option<EventNid>> {
+        let Some(wanted) = self.key_of(want) else { return Ok(None) };
+        let found = self.check.rows().find_event(self.room, &wanted);
+        let found = self.check.readable(PARKED, wanted.as_bytes(), found)?.flatten();
+        Ok(found.filter(|nid| match want.role {
+            Role::Auth | Role::State => true,
+            Role::Prev => self.facts.get(*nid).is_some_and(|fact| fact.states.is_some()),
+        }))
+    }
+
+    fn key_of(&self, want: &Want) -> Option<EventKey> {
+        EventKey::of(&want.event_id, self.room.rules.event_id_format)
+    }
+
+    /// The event in a key that names the room and it.
+    fn only_event_key(&self, key: &[u8]) -> Option<EventKey> {
+        let (room, event_key) = key.split_last_chunk::<32>()?;
+        (*room == keys::room(self.room.nid)).then(|| EventKey::from_bytes(*event_key))
+    }
+}

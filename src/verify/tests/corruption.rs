@@ -1,0 +1,129 @@
+//! Damage of every row: lost, changed, or one too many.
+
+use std::collections::BTreeSet;
+
+use super::{copy, problems, room};
+use crate::{
+    kv::{Batch, Direction, Read, Store, TableId},
+    tables::{TABLES, name},
+};
+
+type Row = (Vec<u8>, Vec<u8>);
+
+/// Rows of a table that are damaged: the first, the last, and some between them.
+fn sample(read: &dyn Read, table: TableId) -> Vec<Row> {
+    let mut rows = Vec::new();
+    read.scan(table, &[], &[], Direction::Forward, &mut |key, value| {
+        rows.push((key.to_vec(), value.to_vec()));
+        Ok(true)
+    })
+    .expect("readable");
+    let places: BTreeSet<usize> = (0..5).map(|nth| (rows.len().saturating_sub(1)) * nth / 4).collect();
+    assert!(!rows.is_empty(), "no row in {}", name(table));
+    places.into_iter().map(|place| rows[place].clone()).collect()
+}
+
+fn tables() -> impl Iterator<Item = TableId> {
+    (0..TABLES.len()).map(|number| TableId(number as u16))
+}
+
+/// The tables whose problems may stand for one of this table: those that are held against it.
+fn related(table: TableId) -> &'static [&'static str] {
+    match name(table) {
+        "rooms" => &["room_ids", "event_bodies"],
+        "type_names" => &["types"],
+        "state_key_names" => &["state_keys"],
+        "event_ids" => &["event_bodies", "event_index"],
+        "positions" => &["event_rows"],
+        "waits" => &["parked"],
+        _ => &[],
+    }
+}
+
+/// Damages a copy of the store and tells whether the table, or one that is held against it, is named.
+fn is_found(store: &dyn Fn() -> crate::kv::memory::MemoryStore, table: TableId, damage: impl FnOnce(&mut Batch)) -> bool {
+    let store = store();
+    let mut batch = Batch::default();
+    damage(&mut batch);
+    store.write(batch).expect("writable");
+    let (_, problems) = problems(&store);
+    problems.iter().any(|problem| problem.table == name(table) || related(table).contains(&problem.table))
+}
+
+#[test]
+fn a_lost_row_of_any_table_is_found() {
+    let (_server, store) = room::told();
+    for table in tables() {
+        for (key, _) in sample(&*store, table) {
+            assert!(is_found(&|| copy(&store), table, |batch| batch.delete(table, key.clone())), "{} {key:02x?}", name(table));
+        }
+    }
+}
+
+#[test]
+fn a_row_too_many_in_any_table_is_found() {
+    let (_server, store) = room::told();
+    for table in tables() {
+        for (key, value) in sample(&*store, table) {
+            let mut longer = key.clone();
+            longer.push(b'x');
+            let mut of_no_room = key.clone();
+            of_no_room[0] ^= 0x40;
+            let mut neighbour = key.clone();
+            *neighbour.last_mut().expect("no key is empty") ^= 0x40;
+            for extra in [longer, of_no_room, neighbour] {
+                if store.get(table, &extra).expect("readable").is_some() {
+                    continue;
+                }
+                let found = is_found(&|| copy(&store), table, |batch| batch.put(table, extra.clone(), value.clone()));
+                assert!(found, "{} {extra:02x?}", name(table));
+            }
+        }
+    }
+}
+
+/// Whether a change of a row's bytes says the same to the engine, or what nothing else in the store contradicts.
+fn cannot_be_told(table: TableId, at: usize, value: &[u8]) -> bool {
+    match name(table) {
+        // Neither hash of an event covers its signatures.
+        "event_bodies" => {
+            let text = String::from_utf8_lossy(value).into_owned();
+            let signature = text.find("not checked here").expect("every event is signed");
+            (signature..signature + "not checked here".len()).contains(&at) || in_signature_names(&text, at)
+        }
+        // Where it stands in the order of parking, its kind, and what was told with it: nothing else says it.
+        "parked" => true,
+        _ => false,
+    }
+}
+
+fn in_signature_names(text: &str, at: usize) -> bool {
+    let begin = text.find("\"signatures\":{").expect("every event is signed") + "\"signatures\":{".len();
+    let end = begin + text[begin..].find("}}").expect("an object of objects");
+    (begin..end).contains(&at)
+}
+
+#[test]
+fn a_changed_byte_of_any_table_is_found() {
+    let (_server, store) = room::told();
+    for table in tables() {
+        for (key, value) in sample(&*store, table) {
+            for at in 0..value.len() {
+                // Long values: their first and last bytes, and some between them.
+                if at > 40 && at + 40 < value.len() && at % 61 != 0 {
+                    continue;
+                }
+                let mut changed = value.clone();
+                changed[at] ^= 1 << (at % 8);
+                let found = is_found(&|| copy(&store), table, |batch| batch.put(table, key.clone(), changed.clone()));
+                assert!(
+                    found || cannot_be_told(table, at, &value),
+                    "{} {key:02x?} at {at} of {}: {:?}",
+                    name(table),
+                    value.len(),
+                    String::from_utf8_lossy(&changed)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A room that has rows in every table: forks, refused events, gaps, history, redacted and parked events, a great state.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use ruma_common::{OwnedEventId, RoomVersionId, room_version_rules::RoomVersionRules};
+use serde_json::{Value, json};
+
+use super::support::server;
+use crate::{
+    Input, RoomServer,
+    encoding::{
+        json::Json,
+        pdu::{CanonicalEvent, Pdu},
+    },
+    kv::memory::MemoryStore,
+};
+
+const ROOM: &str = "!wide:a.example";
+const ALICE: &str = "@alice:a.example";
+const BOB: &str = "@bob:b.example";
+
+/// State events more than a log row has room for.
+const WIDE: usize = 600;
+
+/// Writes events of the room.
+struct Author {
+    rules: RoomVersionRules,
+    depth: i64,
+}
+
+#[derive(Clone)]
+struct Written {
+    event_id: String,
+    pdu: Vec<u8>,
+}
+
+impl Author {
+    fn write(&mut self, sender: &str, what: (&str, Option<&str>, Value), prev: &[&Written], auth: &[&Written]) -> Written {
+        self.depth += 1;
+        let (event_type, state_key, content) = what;
+        let ids = |events: &[&Written]| events.iter().map(|event| event.event_id.clone()).collect::<Vec<_>>();
+        let mut event = json!({
+            "type": event_type, "sender": sender, "room_id": ROOM, "content": content, "depth": self.depth,
+            "origin_server_ts": 1_700_000_000_000i64 + self.depth, "prev_events": ids(prev), "auth_events": ids(auth),
+            "signatures": {"a.example": {"ed25519:1": "not checked here"}}, "hashes": {"sha256": ""},
+        });
+        if let Some(state_key) = state_key {
+            event["state_key"] = state_key.into();
+        }
+        let hash = {
+            let json = Json::parse(event.to_string().as_bytes()).expect("JSON");
+            CanonicalEvent::new(json.as_object().expect("an object")).content_hash()
+        };
+        event["hashes"]["sha256"] = STANDARD_NO_PAD.encode(hash).into();
+        self.finish(event)
+    }
+
+    fn finish(&self, event: Value) -> Written {
+        let pdu = event.to_string().into_bytes();
+        let parsed = Pdu::parse(Json::parse(&pdu).expect("JSON"), &self.rules).expect("a PDU");
+        Written { event_id: parsed.event_id().to_owned(), pdu }
+    }
+
+    /// The same event as one that somebody changed after it was hashed.
+    fn forged(&self, event: &Written) -> Written {
+        let mut event: Value = serde_json::from_slice(&event.pdu).expect("JSON");
+        event["content"]["extra"] = "forged".into();
+        self.finish(event)
+    }
+}
+
+fn message(text: &str) -> (&'static str, Option<&'static str>, Value) {
+    ("m.room.message", None, json!({"body": text, "msgtype": "m.text"}))
+}
+
+fn member(user: &'static str, membership: &str) -> (&'static str, Option<&'static str>, Value) {
+    ("m.room.member", Some(user), json!({"membership": membership}))
+}
+
+fn live(event: &Written) -> Input {
+    let mut input = Input::new(event.pdu.clone());
+    input.event_id = Some(event.event_id.clone());
+    input.room_version = Some(RoomVersionId::V10);
+    input
+}
+
+fn with_state<'a>(event: &Written, state: impl IntoIterator<Item = &'a Written>) -> Input {
+    let ids = state.into_iter().map(|event| OwnedEventId::try_from(event.event_id.as_str()).expect("an event ID"));
+    let mut input = live(event);
+    input.state = Some(ids.collect());
+    input
+}
+
+/// What happens in the room.
+pub(super) fn story() -> Vec<Input> {
+    let rules = RoomVersionId::V10.rules().expect("a known version");
+    let mut author = Author { rules, depth: 0 };
+    let create = json!({"creator": ALICE, "room_version": "10"});
+    let create = author.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
+    let alice = author.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
+    let levels = json!({"users": {ALICE: 100}, "state_default": 50});
+    let levels = author.write(ALICE, ("m.room.power_levels", Some(""), levels), &[&alice], &[&create, &alice]);
+    let by_alice = [&create, &levels, &alice];
+    let public = json!({"join_rule": "public"});
+    let public = author.write(ALICE, ("m.room.join_rules", Some(""), public), &[&levels], &by_alice);
+    let bob = author.write(BOB, member(BOB, "join"), &[&public], &[&create, &levels, &public]);
+    let by_bob = [&create, &levels, &bob];
+    let mut inputs: Vec<Input> = [&create, &alice, &levels, &public, &bob].map(live).into();
+
+    // A fork: bob is banned, and speaks where he does not know it. Redelivered, nothing changes.
+    let ban = author.write(ALICE, member(BOB, "ban"), &[&bob], &[&create, &levels, &alice, &bob]);
+    let speaks = author.write(BOB, message("still here"), &[&bob], &by_bob);
+    let topic = |text: &str| ("m.room.topic", Some(""), json!({"topic": text}));
+    let renamed = author.write(ALICE, topic("a"), &[&bob], &by_alice);
+    let joined = author.write(ALICE, message("joined"), &[&ban, &speaks, &renamed], &by_alice);
+    inputs.extend([&ban, &speaks, &renamed, &joined, &renamed].map(live));
+
+    // Refused by its auth events; and redacted, since its content is not what was hashed.
+    let stranger = author.write("@eve:c.example", message("hello"), &[&joined], &[&create, &levels]);
+    let retitled = author.write(ALICE, topic("b"), &[&joined], &by_alice);
+    inputs.extend([live(&stranger), live(&author.forged(&retitled))]);
+
+    // A great state that another server tells, with events that are outliers here; one of them gets its place later.
+    let named = |n: usize| format!("key {n}");
+    let mut wide = Vec::new();
+    for n in 0..WIDE {
+        let name = named(n);
+        let event = ("org.example.wide", Some(name.as_str()), json!({"n": n}));
+        wide.push(author.write(ALICE, event, &[&retitled], &by_alice));
+    }
+    inputs.extend(wide.iter().map(|event| Input { room_version: None, ..Input::outlier(event.pdu.clone()) }));
+    let lost = author.write(ALICE, message("lost"), &[&retitled], &by_alice);
+    let after_gap = author.write(ALICE, message("after the gap"), &[&lost], &by_alice);
+    let base = [&create, &alice, &levels, &public];
+    inputs.push(with_state(&after_gap, base.into_iter().chain(&wide)));
+    inputs.extend(wide.first().map(live));
+    let gone = json!({"n": "gone"});
+    let again = author.write(ALICE, ("org.example.wide", Some("key 1"), gone), &[&after_gap], &by_alice);
+    inputs.push(live(&again));
+    inputs.push(with_state(&lost, base.into_iter().chain(wide.iter().skip(2))));
+
+    // History, once where a state can be had and once where it cannot.
+    let early = author.write(ALICE, message("early"), &[&public], &by_alice);
+    let unknown = author.write(ALICE, message("unknown"), &[&public], &by_alice);
+    let earlier = author.write(ALICE, message("earlier"), &[&unknown, &early], &by_alice);
+    inputs.extend([&early, &earlier].map(|event| Input::old(event.pdu.clone())));
+
+    // Parked: for a prev event, and for an auth event that an outlier of it would not be enough for.
+    let waits = author.write(ALICE, message("waits"), &[&unknown, &joined], &by_alice);
+    let other = author.write(BOB, member(BOB, "leave"), &[&bob], &[&create, &levels, &bob]);
+    let follows = author.write(BOB, member(BOB, "join"), &[&waits, &other], &[&create, &levels, &other]);
+    inputs.extend([&waits, &follows].map(live));
+    inputs
+}
+
+/// The room, with all that happens in it.
+pub(super) fn told() -> (RoomServer, Arc<MemoryStore>) {
+    let (server, store) = server();
+    for input in story() {
+        let out = server.submit(input).and_then(|ticket| ticket.wait()).expect("every input is taken");
+        eprintln!("{:.150}", format!("{out:?}"));
+    }
+    server.settle().expect("settles");
+    (server, store)
+}
