@@ -22,10 +22,10 @@ demo: setup ## build the tool and replay real rooms with it
 test: setup ## run all tests
 	cargo test --release --doc
 	@if cargo nextest --version >/dev/null 2>&1; then set -x; cargo nextest run --release; \
-	else set -x; cargo test --release --tests; fi
+	else set -x; cargo test --release --tests --no-fail-fast; fi
 
 bench: setup ## run the benchmarks
-	cargo bench
+	cargo bench --features bench
 
 lint: setup ## check format, lints and dependencies as CI does
 	cargo fmt --check

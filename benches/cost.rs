@@ -21,6 +21,14 @@
 //! slowest change, which on a busy machine need not be one that sealed; *most* bytes are written by the seal of the longest
 //! list. The bytes for each change are all that was written, lists included.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark measures time, prints, and ends where something fails"
+)]
+
 #[path = "support/backend.rs"]
 mod backend;
 #[path = "support/report.rs"]

@@ -28,6 +28,15 @@
 //! perf report --children
 //! ```
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a benchmark measures time, prints, and ends where something fails"
+)]
+
 #[path = "support/backend.rs"]
 mod backend;
 #[path = "support/report.rs"]
@@ -227,7 +236,7 @@ fn served(backend: &Backend, streams: &[&Stream]) -> Result<(Duration, u64)> {
     let mut options = Options::default();
     options.writers = streams.len();
     options.durability = Durability::Buffered;
-    let server = RoomServer::open_on(backend.store.clone(), options)?;
+    let server = RoomServer::open_on(backend.store.clone(), &options)?;
     for stream in streams {
         submit_all(&server, stream.start.clone(), accepted)?;
     }

@@ -235,12 +235,9 @@ impl Room {
         if let Some(start) = self.next_start() {
             return start;
         }
-        let line = match self.next_line() {
-            Some(line) => line,
-            None => {
-                let sender = self.draw_user(TRUNK, true).unwrap_or(self.creator());
-                return self.merge(sender);
-            }
+        let Some(line) = self.next_line() else {
+            let sender = self.draw_user(TRUNK, true).unwrap_or(self.creator());
+            return self.merge(sender);
         };
         if self.random.below(1000) < u64::from(self.spec.state_per_mille) {
             return self.churn(line);
@@ -284,7 +281,7 @@ impl Room {
 
     /// A user joins, or changes nothing.
     pub fn join(&mut self, line: usize, user: User) -> Generated {
-        let content = self.join_content(user);
+        let content = Self::join_content(user);
         self.member_event(line, user, user, content)
     }
 

@@ -14,7 +14,7 @@
 //!
 //! # fn main() -> Result<(), roomserver::Error> {
 //! let store = Arc::new(MemoryStore::open(&tables::specs()));
-//! let server = RoomServer::open_on(store, Options::default())?;
+//! let server = RoomServer::open_on(store, &Options::default())?;
 //! for line in include_str!("../examples/first.jsonl").lines() {
 //!     match server.submit(Input::new(line))?.wait()? {
 //!         Outcome::Accepted(accepted) => println!("{} changed {:?}", accepted.event_id, accepted.changes),
@@ -43,11 +43,19 @@
 #[cfg(test)]
 extern crate self as roomserver;
 
+/// The README, so that its example is compiled and run.
+#[cfg(all(doctest, feature = "rocksdb"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 mod encoding;
 mod error;
+/// What lies on disk.
+#[doc = include_str!("../docs/format.md")]
+pub mod format {}
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -21,7 +21,6 @@ use ruma_common::room_version_rules::{RoomVersionRules, StateResolutionVersion};
 
 pub use crate::state::difference::Difference as Conflict;
 pub use event::{AuthEvent, AuthState, PrevEvents, ResolutionStore};
-pub use reason::{Reason, Rule};
 
 use self::loaded::Loaded;
 use crate::{

@@ -1,6 +1,8 @@
 //! The engine's public door.
 
-use std::{path::Path, sync::Arc};
+#[cfg(feature = "rocksdb")]
+use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +73,7 @@ impl RoomServer {
     /// `Invalid` if the directory is no store or one of another format version; `Unavailable` if another process has it
     /// open; `NotFound` if there is none and `options.create` is off; `Corrupt` if it is damaged.
     #[cfg(feature = "rocksdb")]
-    pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self> {
+    pub fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self> {
         use crate::kv::rocksdb::{RocksOptions, RocksStore};
 
         let directory = directory.as_ref();
@@ -87,7 +89,7 @@ impl RoomServer {
     /// # Errors
     ///
     /// As for [`RoomServer::open`].
-    pub fn open_on(store: Arc<dyn Store>, options: Options) -> Result<Self> {
+    pub fn open_on(store: Arc<dyn Store>, options: &Options) -> Result<Self> {
         check_format(&*store)?;
         let engine = Arc::new(Engine::open(store, options.memory)?);
         let inputs = Inputs::start(engine.clone(), options.writers, options.limits, options.durability)?;

@@ -156,12 +156,10 @@ impl Bytes {
     }
 }
 
-fn scan_room(
-    read: &dyn Read,
-    table: TableId,
-    room: RoomNid,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-) -> Result<()> {
+/// Called for each row.
+type VisitRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
+fn scan_room(read: &dyn Read, table: TableId, room: RoomNid, visit: VisitRow<'_>) -> Result<()> {
     let prefix = keys::room(room);
     read.scan(table, &prefix, &prefix, Direction::Forward, &mut |key, value| visit(key, value).map(|()| true))
 }

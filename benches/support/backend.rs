@@ -10,7 +10,6 @@ use roomserver::{
 
 /// A store that counts, and the directory that it lives in.
 pub struct Backend {
-    pub name: &'static str,
     pub store: Arc<Counting<Arc<dyn Store>>>,
     // Removed when the store is closed.
     _directory: Option<tempfile::TempDir>,
@@ -33,9 +32,9 @@ impl Backend {
             let directory = tempfile::tempdir().expect("a directory for a store");
             let rocks = RocksStore::open(directory.path(), &specs(), &RocksOptions::default())?;
             let store: Arc<dyn Store> = Arc::new(rocks);
-            return Ok(Self { name, store: Arc::new(Counting::new(store)), _directory: Some(directory) });
+            return Ok(Self { store: Arc::new(Counting::new(store)), _directory: Some(directory) });
         }
         let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&specs()));
-        Ok(Self { name, store: Arc::new(Counting::new(store)), _directory: None })
+        Ok(Self { store: Arc::new(Counting::new(store)), _directory: None })
     }
 }

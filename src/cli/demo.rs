@@ -4,6 +4,7 @@ use std::{
     fs, io,
     io::Write,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,7 @@ struct Played {
     counts: Counts,
     tally: Tally,
     stats: Stats,
-    seconds: f64,
+    duration: Duration,
     /// Whether state and extremities are the homeserver's, if these are known.
     agrees: Option<bool>,
 }
@@ -101,12 +102,12 @@ fn files(directory: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
 /// Imports a file into a store of its own, so that the room's bytes on disk can be told.
 fn play(name: &str, file: &Path, scratch: &Scratch) -> Result<Played, Failure> {
     let place = Place::new(scratch.directory.join(name));
-    let store = place.open_with(Options { durability: Durability::Buffered, ..Options::default() })?;
+    let store = place.open_with(&Options { durability: Durability::Buffered, ..Options::default() })?;
     let started = now();
     let files = [file.to_owned()];
     let plan = Plan { files: &files, room_version: None, strict: false, watch: Watch::Progress };
     let tally = plan.carry_out(&store.server)?;
-    let seconds = started.elapsed().as_secs_f64();
+    let duration = started.elapsed();
     let stats = store.server.stats(true)?;
     let expected = expected(&file.with_file_name(format!("{name}.expected.json")))?;
     let view = store.server.view();
@@ -121,7 +122,7 @@ fn play(name: &str, file: &Path, scratch: &Scratch) -> Result<Played, Failure> {
     };
     let version = room.as_ref().map_or("-", |room| room.version().as_str()).to_owned();
     let counts = room.as_ref().map(Room::counts).unwrap_or_default();
-    Ok(Played { name: name.to_owned(), version, counts, tally, stats, seconds, agrees })
+    Ok(Played { name: name.to_owned(), version, counts, tally, stats, duration, agrees })
 }
 
 fn expected(path: &Path) -> Result<Option<Expected>, Failure> {
@@ -145,7 +146,7 @@ impl Expected {
 
 impl Played {
     fn show_json(&self, output: &mut Output) -> io::Result<()> {
-        let Self { name, version, counts, stats, seconds, agrees, .. } = self;
+        let Self { name, version, counts, stats, duration, agrees, .. } = self;
         output.object(&ShownRoom {
             room: name,
             version,
@@ -159,7 +160,7 @@ impl Played {
             bytes_per_event: stats.bytes_per_event(),
             bytes_per_state_change: stats.bytes_per_state_change(),
             agrees: *agrees,
-            seconds: *seconds,
+            seconds: duration.as_secs_f64(),
         })
     }
 
@@ -208,9 +209,11 @@ fn show(played: &[Played], output: &mut Output) -> Result<(), Failure> {
     }
     table.write(output)?;
     let lines = played.iter().map(|room| room.tally.lines()).sum::<u64>();
-    let seconds = played.iter().map(|room| room.seconds).sum::<f64>();
-    let rate = lines as f64 / seconds.max(1e-9);
-    writeln!(output, "\n{} events in {seconds:.2} s, {rate:.0} a second.", grouped(lines))?;
+    let duration: Duration = played.iter().map(|room| room.duration).sum();
+    let seconds = duration.as_secs_f64();
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let rate = lines.saturating_mul(1_000_000) / micros.max(1);
+    writeln!(output, "\n{} events in {seconds:.2} s, {} a second.", grouped(lines), grouped(rate))?;
     let known: Vec<bool> = played.iter().filter_map(|room| room.agrees).collect();
     let same = known.iter().filter(|agrees| **agrees).count();
     match known.len() {

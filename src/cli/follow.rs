@@ -19,7 +19,7 @@ use crate::{
     encoding::event_row::Verdict,
     error::{Error, ErrorKind},
     query::Standing,
-    room::outcome::{Kind, Outcome},
+    room::outcome::{Kind, Outcome, Position},
     server::RoomServer,
 };
 
@@ -169,7 +169,7 @@ impl<'a> Follower<'a> {
             Outcome::Rejected { .. } => self.tally.rejected += 1,
             Outcome::Parked(_) => push_line(&mut self.undecided.entry(room_id()).or_default().parked, event_id),
         }
-        let position = outcome.position().map(|position| position.number());
+        let position = outcome.position().map(Position::number);
         self.each(EachLine { file: Some(file), line, event_id: Some(event_id), outcome: word, position, error: None })
     }
 
@@ -228,10 +228,11 @@ impl<'a> Follower<'a> {
             let room = view.room(room_id)?.ok_or_else(gone)?;
             for event_id in undecided.parked.lines() {
                 let Standing { stored, parked } = room.standing(event_id)?;
-                tally.count(if parked { None } else { Some(stored.ok_or_else(gone)?) });
+                let stored = if parked { None } else { Some(stored.ok_or_else(gone)?) };
+                tally.count(stored.as_ref());
             }
             for event_id in undecided.outliers.lines() {
-                tally.count(Some(room.standing(event_id)?.stored.ok_or_else(gone)?));
+                tally.count(Some(&room.standing(event_id)?.stored.ok_or_else(gone)?));
             }
         }
         Ok(tally)
@@ -240,7 +241,7 @@ impl<'a> Follower<'a> {
 
 impl Tally {
     /// Counts a line by its event as it is stored; `None` if it is parked.
-    fn count(&mut self, stored: Option<(Kind, Verdict)>) {
+    fn count(&mut self, stored: Option<&(Kind, Verdict)>) {
         let count = match stored {
             None => &mut self.parked,
             Some((Kind::Outlier, _)) => &mut self.outliers,

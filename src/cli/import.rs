@@ -128,7 +128,7 @@ pub(super) fn run(place: &Place, arguments: &Arguments, output: &mut Output) -> 
         let files: Vec<String> = arguments.files.iter().map(|file| file.display().to_string()).collect();
         return Err(Failure::Other(format!("nothing to read: there is no file {}", files.join(", "))));
     }
-    let store = place.open_with(options)?;
+    let store = place.open_with(&options)?;
     let started = now();
     let tally = Plan {
         files: &arguments.files,
@@ -272,7 +272,7 @@ impl Plan<'_> {
                 }
             };
             return Some(Step::Line(match wrapper::parse(line, self.room_version) {
-                Ok(wrapper::Line { input, room_id }) => submit(server, control, input, room_id, tokens),
+                Ok(wrapper::Line { input, room_id }) => submit(server, control, &input, room_id, tokens),
                 Err(why) => What::Invalid(why),
             }));
         }
@@ -289,7 +289,7 @@ enum Step {
 fn submit(
     server: &RoomServer,
     control: &Control,
-    input: Input,
+    input: &Input,
     room_id: Option<Box<str>>,
     tokens: &Receiver<()>,
 ) -> What {

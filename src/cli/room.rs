@@ -97,7 +97,7 @@ pub(super) fn show(place: &Place, room_id: &str, output: &mut Output) -> Result<
         return Ok(Ending::Right);
     }
     let line = |output: &mut Output, name: &str, value: &str| {
-        let name = output.styled(Style::Heading, &format!("{name:12}"));
+        let name = output.styled(Style::Heading, &format!("{name:13}"));
         writeln!(output, "{name}{value}")
     };
     line(output, "room", room_id)?;

@@ -50,9 +50,9 @@ pub(super) fn run(place: &Place, arguments: &Arguments, output: &mut Output) -> 
         None => store.server.stats(arguments.exact)?,
     };
     if output.json {
-        show_json(&stats, output)?
+        show_json(&stats, output)?;
     } else {
-        show(&stats, output)?
+        show(&stats, output)?;
     }
     Ok(Ending::Right)
 }

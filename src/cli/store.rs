@@ -29,28 +29,27 @@ impl Place {
 
     /// Opens the store, which must be there.
     pub(super) fn open(&self) -> Result<Opened> {
-        self.open_with(Options { create: false, ..Options::default() })
+        self.open_with(&Options { create: false, ..Options::default() })
     }
 
     #[cfg(feature = "rocksdb")]
-    pub(super) fn open_with(&self, options: Options) -> Result<Opened> {
+    pub(super) fn open_with(&self, options: &Options) -> Result<Opened> {
         Ok(Opened { server: RoomServer::open(&self.directory, options)? })
     }
 }
 
 #[cfg(feature = "rocksdb")]
 impl Opened {
-    /// Keeps what was imported: it is on disk already.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the memory backend has something to do")]
+    /// Keeps what was imported: on disk it is already, but closing may still fail.
     pub(super) fn keep(&self) -> Result<()> {
-        Ok(())
+        self.server.close()
     }
 }
 
 /// Without RocksDB a store is one file that is read whole and written anew: enough to try the tool.
 #[cfg(not(feature = "rocksdb"))]
 impl Place {
-    pub(super) fn open_with(&self, options: Options) -> Result<Opened> {
+    pub(super) fn open_with(&self, options: &Options) -> Result<Opened> {
         let unreadable = |error: std::io::Error| {
             Error::unavailable(format!("{} cannot be read", self.directory.display())).with_source(error)
         };

@@ -10,7 +10,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use parse::{JsonError, MAX_DEPTH};
+#[cfg(test)]
+pub use parse::JsonError;
+pub use parse::MAX_DEPTH;
 
 /// The largest magnitude of an integer in strict canonical JSON (specification, appendices, "Canonical JSON").
 pub const MAX_STRICT_INT: i64 = (1 << 53) - 1;
@@ -123,6 +125,7 @@ impl Object {
     }
 
     /// Looks up a member to change it.
+    #[cfg(test)]
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Json> {
         let index = self.position(key).ok()?;
         self.members.get_mut(index).map(|(_, value)| value)
@@ -159,6 +162,7 @@ impl Object {
     }
 
     /// Tells whether there are none.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

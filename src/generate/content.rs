@@ -110,7 +110,7 @@ impl Room {
         content
     }
 
-    pub(super) fn join_content(&self, user: User) -> Object {
+    pub(super) fn join_content(user: User) -> Object {
         object([("displayname", name(user).into()), ("membership", "join".into())])
     }
 

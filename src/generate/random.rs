@@ -14,7 +14,7 @@ impl Random {
     }
 
     /// The next number, of 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ impl Random {
 
     /// A number below `end`; 0 if that is 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        let product = u128::from(self.next()) * u128::from(end);
+        let product = u128::from(self.number()) * u128::from(end);
         // The upper half of the product of two 64-bit numbers has 64 bits.
         u64::try_from(product >> 64).unwrap_or_default()
     }
@@ -57,7 +57,7 @@ impl Random {
     pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
         for chunk in bytes.chunks_mut(8) {
-            for (byte, random) in chunk.iter_mut().zip(self.next().to_le_bytes()) {
+            for (byte, random) in chunk.iter_mut().zip(self.number().to_le_bytes()) {
                 *byte = random;
             }
         }
@@ -75,6 +75,11 @@ pub struct Zipf {
 }
 
 impl Zipf {
+    /// Whether there are no ranks.
+    pub fn is_empty(&self) -> bool {
+        self.sums.is_empty()
+    }
+
     /// How many ranks there are.
     pub fn len(&self) -> usize {
         self.sums.len()

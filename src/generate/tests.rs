@@ -28,7 +28,7 @@ const VERSIONS: [RoomVersionId; 6] = [
 
 fn server() -> RoomServer {
     let options = Options { writers: 1, durability: Durability::Buffered, ..Options::default() };
-    RoomServer::open_on(Arc::new(MemoryStore::open(&specs())), options).unwrap()
+    RoomServer::open_on(Arc::new(MemoryStore::open(&specs())), &options).unwrap()
 }
 
 fn accept(server: &RoomServer, generated: &Generated) {
@@ -160,7 +160,7 @@ fn state_events_are_as_many_as_asked_for() {
 fn random_numbers_are_those_of_splitmix64() {
     // The reference implementation's first outputs for seed 1234567.
     let mut random = Random::new(1_234_567);
-    let numbers = [(); 3].map(|()| random.next());
+    let numbers = [(); 3].map(|()| random.number());
     assert_eq!(numbers, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
 }
 

@@ -341,7 +341,7 @@ impl Shared {
         let event = match job {
             Job::Event(event) => *event,
             Job::Recover => {
-                self.guard(lane, writer, |writer| {
+                Self::guard(lane, writer, |writer| {
                     self.open(lane, writer, None)?.recover()?;
                     Ok(())
                 });
@@ -361,7 +361,7 @@ impl Shared {
         }
         let mut answer: (Result<Outcome>, u64) = (Err(Error::internal("the writer panicked")), 0);
         let mut landed = None;
-        self.guard(lane, writer, |writer| {
+        Self::guard(lane, writer, |writer| {
             let processed =
                 self.open(lane, writer, Some((&input, &json))).and_then(|writer| writer.process(&input, json));
             match processed {
@@ -380,7 +380,7 @@ impl Shared {
         let (result, sequence) = answer;
         let _gone = done.send(Done { promise, result, sequence, bytes });
         if let Some(landed) = landed {
-            self.guard(lane, writer, |writer| {
+            Self::guard(lane, writer, |writer| {
                 self.open(lane, writer, None)?.drive(landed)?;
                 Ok(())
             });
@@ -389,16 +389,12 @@ impl Shared {
 
     /// Runs a step of a room's writer. A panic puts the room into quarantine; after an error the writer is made anew
     /// where it may be ahead of what is stored.
-    fn guard(
-        &self,
-        lane: &Lane,
-        writer: &mut Option<RoomWriter>,
-        step: impl FnOnce(&mut Option<RoomWriter>) -> Result<()>,
-    ) {
+    fn guard(lane: &Lane, writer: &mut Option<RoomWriter>, step: impl FnOnce(&mut Option<RoomWriter>) -> Result<()>) {
         match catch_unwind(AssertUnwindSafe(|| step(writer))) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                if error.kind() != ErrorKind::Invalid {
+                // Whoever submitted the input hears of it: only faults of this side are logged.
+                if !matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound) {
                     tracing::warn!(room = %lane.room_id, %error, "an input failed");
                 }
                 *writer = writer.take().filter(|writer| error.kind() == ErrorKind::Invalid && !writer.is_ahead());

@@ -30,7 +30,9 @@ use ruma_common::room_version_rules::{AuthorizationRules, RoomVersionRules};
 use smallvec::SmallVec;
 
 use self::power::Powers;
-pub use self::power::{Power, is_creator, user_power_level};
+#[cfg(test)]
+use self::power::is_creator;
+pub use self::power::{Power, user_power_level};
 use super::{
     content::{Content, Create, Field, JoinRule, Membership, types},
     event::{AuthEvent, AuthState, PrevEvents},

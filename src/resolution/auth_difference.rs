@@ -139,7 +139,9 @@ impl UnconflictedChains<'_> {
             };
             if steps == patience {
                 // Nothing is known of those that are not walked to the end.
-                path.iter().for_each(|children| drop(self.known.remove(&children.parent)));
+                for children in &path {
+                    self.known.remove(&children.parent);
+                }
                 return Ok(false);
             }
             steps += 1;

@@ -16,11 +16,11 @@ use ruma_common::{
 
 pub use self::{
     member::{Member, SignedInvite},
-    power_levels::{Field, Levels, PowerLevels},
+    power_levels::{Field, PowerLevels},
 };
 use super::reason::{Reason, Rule};
-pub use crate::tables::rows::Membership;
 use crate::encoding::json::{Json, Object};
+pub use crate::tables::rows::Membership;
 
 /// The event types that the rules name.
 pub mod types {

@@ -12,12 +12,14 @@ macro_rules! rules {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         #[repr(u8)]
+        #[expect(clippy::enum_variant_names, reason = "`EventLevel` is the level that the rule is about")]
         pub enum Rule {
             $(#[doc = concat!($text, ".")] $(#[doc = ""] #[doc = $doc])* $name = $code,)*
         }
 
         impl Rule {
             /// All rules, by ascending code.
+            #[cfg(test)]
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The rule with this code.
@@ -136,6 +138,7 @@ impl Reason {
     }
 
     /// The rule that refuses.
+    #[cfg(test)]
     pub fn rule(&self) -> Rule {
         self.rule
     }

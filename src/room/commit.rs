@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     encoding::{
-        body,
         event_key::EventKey,
         event_row::{EventRow, Verdict},
         head::Current,
@@ -25,9 +24,11 @@ use crate::{
     resolution::{AuthEvent, content::Content},
     state::difference::differences,
     tables::{
-        AUTH_CHILDREN, EVENT_BODIES, PREV_CHILDREN,
+        AUTH_CHILDREN, PREV_CHILDREN,
         interning::member_type,
-        rows::{CurrentEntry, EventIdentity, Happening, put_current, put_event_row, put_identity, put_position},
+        rows::{
+            CurrentEntry, EventIdentity, Happening, put_body, put_current, put_event_row, put_identity, put_position,
+        },
     },
 };
 
@@ -69,7 +70,7 @@ impl RoomWriter {
                 reference_hash: *pdu.reference_hash(),
             };
             put_identity(batch, &self.room, nid, &identity);
-            batch.put(EVENT_BODIES, keys::event(room, nid), body::encode(pdu.canonical_bytes()));
+            put_body(batch, room, nid, pdu.canonical_bytes());
         }
         // Rejected now, it may have been accepted as an outlier, and others may name it: the edges stay.
         if row.tuple.is_some() && !row.verdict.is_rejected() {
@@ -172,7 +173,7 @@ impl RoomWriter {
         &mut self,
         pdu: &Pdu,
         nid: EventNid,
-        row: EventRow,
+        row: &EventRow,
         event: Arc<AuthEvent>,
         changes: Vec<Changed>,
         mut draft: Draft,
@@ -190,7 +191,7 @@ impl RoomWriter {
         let event_id = parse_id(pdu.event_id())?;
         let position = Position(row.position);
         let outcome = match &row.verdict {
-            Verdict::Accepted => Outcome::Accepted(describe(self, nid, &row, event_id, changes)?),
+            Verdict::Accepted => Outcome::Accepted(describe(self, nid, row, event_id, changes)?),
             Verdict::SoftFailed(why) => Outcome::SoftFailed { event_id, position, reason: reason_text(why) },
             Verdict::Rejected(why) => Outcome::Rejected { event_id, position, reason: reason_text(why) },
         };
@@ -199,12 +200,11 @@ impl RoomWriter {
 
     /// Stores the full copy of an event of which only a redacted one was here. The verdict stays.
     pub(super) fn replace_body(&mut self, nid: EventNid, pdu: &Pdu) -> Result<u64> {
-        let key = keys::event(self.room.nid, nid);
         if self.engine.rows().event_body(self.room.nid, nid)? == pdu.canonical_bytes() {
             return Ok(self.engine.last_sequence());
         }
         let mut draft = self.draft();
-        draft.batch.put(EVENT_BODIES, key, body::encode(pdu.canonical_bytes()));
+        put_body(&mut draft.batch, self.room.nid, nid, pdu.canonical_bytes());
         self.apply(draft)
     }
 }

@@ -149,11 +149,10 @@ impl RoomWriter {
         let rows = self.engine.rows();
         for (order, key) in rows.all_parked(self.room.nid)? {
             let row = rows.parked(self.room.nid, &key)?;
-            let lacks = |row: &ParkedRow| self.put_next_wait(row, &key, 0, &mut self.draft());
-            if let Some(row) = row.filter(|row| row.failed.is_none()) {
-                if !lacks(&row)? {
-                    ready.insert(order, key);
-                }
+            if let Some(row) = row.filter(|row| row.failed.is_none())
+                && !self.put_next_wait(&row, &key, 0, &mut self.draft())?
+            {
+                ready.insert(order, key);
             }
         }
         self.drive_ready(ready)

@@ -119,10 +119,10 @@ impl RoomWriter {
         }
 
         // Check by the current state: soft-fail.
-        if let (Some(before), Verdict::Accepted) = (before, &verdict) {
-            if let Some(reason) = self.soft_fail(input, &event, references, before)? {
-                verdict = Verdict::SoftFailed(refusal(&reason));
-            }
+        if let (Some(before), Verdict::Accepted) = (before, &verdict)
+            && let Some(reason) = self.soft_fail(input, &event, references, before)?
+        {
+            verdict = Verdict::SoftFailed(refusal(&reason));
         }
 
         // State after the event.
@@ -141,7 +141,7 @@ impl RoomWriter {
         let changes = if row.in_graph() { self.advance(pdu, nid, &row, &event, &mut draft)? } else { Vec::new() };
 
         // One atomic batch.
-        self.commit(pdu, nid, row, event, changes, draft)
+        self.commit(pdu, nid, &row, event, changes, draft)
     }
 
     /// An event that is stored already: `None` if it is an outlier that is now to get its place.

@@ -52,7 +52,7 @@ pub fn seal<S: StateSource + ?Sized>(
     summary: StateSummary,
 ) -> Result<Sealed> {
     let parent_runs = parent.map_or(&[][..], |list| &list.runs);
-    let mut sizes: Vec<usize> = parent_runs.iter().map(|run| run_len(run)).chain([changes.len()]).collect();
+    let mut sizes: Vec<usize> = parent_runs.iter().map(run_len).chain([changes.len()]).collect();
     let mut merged_from = sizes.len().saturating_sub(1);
     // What is merged must be known before anything is read: sizes are bounds, since merging drops replaced keys.
     while let Some(from) = next_merge(&sizes) {
@@ -80,7 +80,7 @@ pub fn seal<S: StateSource + ?Sized>(
     if !run.is_empty() {
         runs.push(run);
     }
-    let longest = runs.iter().map(|run| run_len(run)).max().unwrap_or(0);
+    let longest = runs.iter().map(run_len).max().unwrap_or(0);
     if runs.len() > list_length_max(longest) {
         return Err(Error::internal("a list has more runs than its size allows"));
     }
@@ -94,7 +94,7 @@ fn run_len(run: &Run) -> usize {
 /// The power of [`FAN_IN`] by which a run is larger than the smallest ones.
 fn size_class(entries: usize) -> u32 {
     let smallest = tail_max(0) as usize / 2;
-    entries.checked_div(smallest).and_then(|times| times.checked_ilog2()).map_or(0, |log| log / FAN_IN.ilog2())
+    entries.checked_div(smallest).and_then(usize::checked_ilog2).map_or(0, |log| log / FAN_IN.ilog2())
 }
 
 /// The first of the newest runs that are to be merged into one: those of one size class once there are [`FAN_IN`], and
@@ -123,7 +123,7 @@ fn chunks(entries: &[Entry]) -> Vec<&[Entry]> {
 
 fn is_boundary(tuple: StateTuple) -> bool {
     let key = (u64::from(tuple.event_type.number()) << 32) | u64::from(tuple.state_key.number());
-    xxh3_64(&key.to_le_bytes()) % BOUNDARY_EVERY == 0
+    xxh3_64(&key.to_le_bytes()).is_multiple_of(BOUNDARY_EVERY)
 }
 
 /// The fence of a block, and its bytes if none of the parent's blocks has them. A hash is a hint, bytes decide.

@@ -249,7 +249,7 @@ impl<'a> Rows<'a> {
     /// Loads the PDU of an event, as canonical JSON.
     pub fn event_body(&self, room: RoomNid, event: EventNid) -> Result<Vec<u8>> {
         let key = keys::event(room, event);
-        self.load(EVENT_BODIES, &key, |bytes| body::decode(bytes).map(<[u8]>::to_vec))
+        self.load(EVENT_BODIES, &key, |bytes| body::decode(unseal(&key, bytes)?).map(<[u8]>::to_vec))
     }
 
     /// The events whose key begins as `event_key` does: candidates, to be checked by [`Rows::event_identity`].
@@ -376,7 +376,8 @@ impl<'a> Rows<'a> {
 
     /// The parked input of an event.
     pub fn parked(&self, room: RoomNid, event_key: &EventKey) -> Result<Option<ParkedRow>> {
-        self.decode(PARKED, &keys::prev_children(room, event_key), cold::decode)
+        let key = keys::prev_children(room, event_key);
+        self.decode(PARKED, &key, |bytes| decode_parked(&key, bytes))
     }
 
     /// All parked inputs of a room, in the order of parking.
@@ -384,7 +385,7 @@ impl<'a> Rows<'a> {
         let prefix = keys::room(room);
         let mut parked = Vec::new();
         self.read.scan(PARKED, &prefix, &prefix, Direction::Forward, &mut |key, value| {
-            let row: ParkedRow = cold::decode(value).map_err(|malformed| corrupt(PARKED, key, malformed))?;
+            let row = decode_parked(key, value).map_err(|malformed| corrupt(PARKED, key, malformed))?;
             parked.push((row.order, last_event_key(PARKED, key)?));
             Ok(true)
         })?;
@@ -483,9 +484,25 @@ pub fn put_current(batch: &mut Batch, room: RoomNid, tuple: StateTuple, entry: O
     }
 }
 
+/// Reads a parked input.
+pub fn decode_parked(key: &[u8], sealed: &[u8]) -> Decoded<ParkedRow> {
+    cold::decode(unseal(key, sealed)?)
+}
+
+/// Writes the body of an event: its PDU as canonical JSON.
+pub fn put_body(batch: &mut Batch, room: RoomNid, event: EventNid, canonical: &[u8]) {
+    let key = keys::event(room, event);
+    let mut value = body::encode(canonical);
+    seal(&key, &mut value);
+    batch.put(EVENT_BODIES, key, value);
+}
+
 /// Writes a parked input.
 pub fn put_parked(batch: &mut Batch, room: RoomNid, event_key: &EventKey, row: &ParkedRow) -> Result<()> {
-    batch.put(PARKED, keys::prev_children(room, event_key), cold::encode(row)?);
+    let key = keys::prev_children(room, event_key);
+    let mut value = cold::encode(row)?;
+    seal(&key, &mut value);
+    batch.put(PARKED, key, value);
     Ok(())
 }
 

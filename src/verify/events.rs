@@ -84,7 +84,7 @@ impl RoomCheck<'_, '_> {
     }
 
     fn body(&mut self, key: &[u8], body: &[u8]) -> Option<Pdu> {
-        let canonical = self.check.decoded(EVENT_BODIES, key, body::decode(body))?;
+        let canonical = self.check.decoded(EVENT_BODIES, key, unseal(key, body).and_then(body::decode))?;
         let json = Json::parse(canonical).map_err(|error| Malformed { offset: error.offset, what: error.what });
         let json = self.check.decoded(EVENT_BODIES, key, json)?;
         let pdu = match Pdu::parse(json, &self.room.rules) {

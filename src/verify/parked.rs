@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{RoomCheck, streams::RowStream};
+use super::{RoomCheck, facts::Fact, streams::RowStream};
 use crate::{
-    encoding::{cold, event_key::EventKey, json::Json, keys, pdu::Pdu},
+    encoding::{event_key::EventKey, json::Json, keys, pdu::Pdu},
     error::Result,
     ids::EventNid,
     tables::{
         PARKED, WAITS,
-        rows::{ParkedRow, Role, Want, decode_number},
+        rows::{ParkedRow, Role, Want, decode_number, decode_parked},
     },
 };
 
@@ -30,7 +30,7 @@ impl RoomCheck<'_, '_> {
                 continue;
             };
             let waits = waits.remove(&event_key).unwrap_or_default();
-            let Some(row) = self.check.decoded(PARKED, &key, cold::decode::<ParkedRow>(&value)) else { continue };
+            let Some(row) = self.check.decoded(PARKED, &key, decode_parked(&key, &value)) else { continue };
             if let Some(what) = self.wrong_parked(&event_key, &row)? {
                 self.check.problem(PARKED, &key, what);
             }
@@ -113,12 +113,15 @@ impl RoomCheck<'_, '_> {
         if *pdu.room_id() != *self.room.id {
             return Ok(Some(format!("the event is of room {}", pdu.room_id())));
         }
-        if row.kind > 2 || row.missing.is_empty() || row.missing.iter().any(|want| self.key_of(want).is_none()) {
-            return Ok(Some("an input of an unknown kind, or that lacks what is no event".to_owned()));
+        if row.kind > 2 || row.missing.is_empty() {
+            return Ok(Some("an input of an unknown kind, or that lacks nothing".to_owned()));
+        }
+        if let Some(want) = row.missing.iter().find(|want| !self.may_want(row, &pdu, want)) {
+            return Ok(Some(format!("the input has no use for {}", want.event_id)));
         }
         let stored = self.check.rows().find_event(self.room, event_key);
         let stored = self.check.readable(PARKED, event_key.as_bytes(), stored)?.flatten();
-        let in_graph = stored.and_then(|nid| self.facts.get(nid)).is_some_and(|fact| fact.in_graph());
+        let in_graph = stored.and_then(|nid| self.facts.get(nid)).is_some_and(Fact::in_graph);
         Ok(in_graph.then(|| "the event has its place in the graph".to_owned()))
     }
 
@@ -131,6 +134,19 @@ impl RoomCheck<'_, '_> {
             Role::Auth | Role::State => true,
             Role::Prev => self.facts.get(*nid).is_some_and(|fact| fact.states.is_some()),
         }))
+    }
+
+    /// Tells whether an input waits for an event of this role, and names this one.
+    fn may_want(&self, row: &ParkedRow, pdu: &Pdu, want: &Want) -> bool {
+        const NEW: u8 = 2;
+        let Some(key) = self.key_of(want) else { return false };
+        // From room version 12 on the room ID names the create event.
+        let implied = || want.event_id.strip_prefix('$') == pdu.room_id().strip_prefix('!');
+        match want.role {
+            Role::Auth => pdu.auth_keys().contains(&key) || implied(),
+            Role::State => row.kind > 0 && row.state.iter().flatten().any(|event_id| *event_id == want.event_id),
+            Role::Prev => row.kind == NEW && row.state.is_none() && pdu.prev_keys().contains(&key),
+        }
     }
 
     fn key_of(&self, want: &Want) -> Option<EventKey> {

@@ -18,8 +18,8 @@ const LAYERS: &[&[&str]] = &[
     &["resolution"],
     &["room"],
     &["input"],
-    &["server", "query", "output", "verify"],
-    &["cli", "bench", "fuzzing"],
+    &["server", "query", "output", "stats", "verify"],
+    &["cli", "fuzzing", "generate"],
 ];
 
 /// What only ties the others together.

@@ -7,8 +7,10 @@ use std::{fs, path::Path};
 mod cli;
 #[cfg(all(feature = "cli", feature = "rocksdb"))]
 mod crash;
+mod duplicates;
 mod house;
 mod layers;
+mod orders;
 mod replay;
 mod support;
 

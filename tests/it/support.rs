@@ -64,10 +64,10 @@ pub fn views() -> Vec<View> {
         for entry in std::fs::read_dir(folder).expect("the folder can be read") {
             let path = entry.expect("the folder can be read").path();
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            if let Some(stem) = name.strip_suffix(".oracle.jsonl.gz") {
-                if !stems.iter().any(|known| known.ends_with(stem)) {
-                    stems.push(path.with_file_name(stem));
-                }
+            if let Some(stem) = name.strip_suffix(".oracle.jsonl.gz")
+                && !stems.iter().any(|known| known.ends_with(stem))
+            {
+                stems.push(path.with_file_name(stem));
             }
         }
     }
@@ -210,16 +210,20 @@ pub fn server() -> (RoomServer, Arc<MemoryStore>) {
 }
 
 pub fn open(store: Arc<dyn Store>) -> RoomServer {
-    let mut options = Options::default();
-    options.durability = Durability::Buffered;
-    RoomServer::open_on(store, options).expect("opens")
+    #[expect(clippy::field_reassign_with_default, reason = "a struct that may grow has no other way from outside")]
+    let options = {
+        let mut options = Options::default();
+        options.durability = Durability::Buffered;
+        options
+    };
+    RoomServer::open_on(store, &options).expect("opens")
 }
 
 /// Feeds inputs one after the other.
 pub fn feed<'a>(server: &RoomServer, inputs: impl IntoIterator<Item = &'a ViewInput>) -> Vec<Result<Outcome, Error>> {
     let mut outcomes = Vec::new();
     for input in inputs {
-        outcomes.push(server.submit(input.to_input()).and_then(|ticket| ticket.wait()));
+        outcomes.push(server.submit(input.to_input()).and_then(roomserver::Ticket::wait));
     }
     server.settle().expect("settles");
     outcomes

@@ -65,6 +65,7 @@ impl Json {
     }
 
     /// Makes a number of the text of a JSON number; `None` if it is none, or overflows a double.
+    #[cfg(test)]
     pub fn number(text: &str) -> Option<Self> {
         let mut parser = Parser::new(text, 0);
         let number = parser.number().ok()?;

@@ -32,6 +32,7 @@ impl Json {
     }
 
     /// The canonical form.
+    #[cfg(test)]
     pub fn to_canonical(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write_canonical(&mut out);

@@ -192,8 +192,11 @@ fn step() -> impl Strategy<Value = Step> {
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// Walks a tree with a visitor.
+type Walk<'a> = &'a dyn Fn(&mut dyn FnMut(&Row) -> Result<bool>) -> Result<()>;
+
 fn assert_equal(tree: &Tree, model: &Model, probes: &[u16]) {
-    let pairs = |visit: &dyn Fn(&mut dyn FnMut(&Row) -> Result<bool>) -> Result<()>| {
+    let pairs = |visit: Walk<'_>| {
         let mut rows = Vec::new();
         visit(&mut |row| {
             rows.push((row.key().to_vec(), row.value().to_vec()));
@@ -239,7 +242,7 @@ proptest! {
                 }
                 Step::Delete(key) => {
                     tree.delete(&key.to_be_bytes());
-                    model.remove(&key.to_be_bytes().to_vec());
+                    model.remove(key.to_be_bytes().as_slice());
                 }
                 Step::DeleteRange(from, to) => {
                     let (from, to) = (from.to_be_bytes().to_vec(), to.to_be_bytes().to_vec());

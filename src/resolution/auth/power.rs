@@ -59,6 +59,7 @@ pub fn user_power_level(
 /// # Errors
 ///
 /// As [`user_power_level`].
+#[cfg(test)]
 pub fn is_creator(rules: &RoomVersionRules, user: &str, create: &AuthEvent) -> Result<bool, Reason> {
     Ok(creators(&rules.authorization, create)?.any(|creator| creator == user))
 }

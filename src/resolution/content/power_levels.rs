@@ -164,6 +164,7 @@ impl Levels {
     }
 
     /// Tells whether there are none.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.levels.is_empty()
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::server;
 use crate::{
-    Input, RoomServer,
+    Input, RoomServer, Ticket,
     encoding::{
         json::Json,
         pdu::{CanonicalEvent, Pdu},
@@ -36,7 +36,13 @@ struct Written {
 }
 
 impl Author {
-    fn write(&mut self, sender: &str, what: (&str, Option<&str>, Value), prev: &[&Written], auth: &[&Written]) -> Written {
+    fn write(
+        &mut self,
+        sender: &str,
+        what: (&str, Option<&str>, Value),
+        prev: &[&Written],
+        auth: &[&Written],
+    ) -> Written {
         self.depth += 1;
         let (event_type, state_key, content) = what;
         let ids = |events: &[&Written]| events.iter().map(|event| event.event_id.clone()).collect::<Vec<_>>();
@@ -158,8 +164,7 @@ pub(super) fn story() -> Vec<Input> {
 pub(super) fn told() -> (RoomServer, Arc<MemoryStore>) {
     let (server, store) = server();
     for input in story() {
-        let out = server.submit(input).and_then(|ticket| ticket.wait()).expect("every input is taken");
-        eprintln!("{:.150}", format!("{out:?}"));
+        server.submit(input).and_then(Ticket::wait).expect("every input is taken");
     }
     server.settle().expect("settles");
     (server, store)

@@ -46,7 +46,7 @@ fn an_invalid_line_is_reported_with_file_line_and_cause_and_the_rest_is_processe
             changed(sample, |pdu| {
                 pdu["prev_events"] = (0..10_000).map(|n| json!(format!("${n:043}"))).collect();
             }),
-            "".into(),
+            " bytes, at most 65536".into(),
         ),
         (
             changed(sample, |pdu| pdu["prev_events"] = (0..21).map(|n| json!(format!("${n:043}"))).collect()),
