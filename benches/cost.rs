@@ -132,7 +132,7 @@ fn operations<'b>(backend: &'b Backend, engine: &Direct, sites: &mut [Site<'b>],
         }
     }
     for (place, (_, operation)) in OPERATIONS.iter().enumerate() {
-        let mut table = Table::new(format!("{operation}, {}", backend.name));
+        let mut table = Table::new(format!("{operation}, {backend}"));
         let rows: Vec<[u64; 8]> = samples.iter().map(|by_operation| medians(&by_operation[place])).collect();
         for (members, row) in SIZES.iter().zip(&rows) {
             table.row(figures(members.to_string(), row.map(Value::from)));
@@ -179,7 +179,7 @@ fn medians(samples: &[Sample]) -> [u64; 8] {
 
 /// Lets members change their names until at least two lists of the room were sealed.
 fn seals(backend: &Backend, sites: &mut [Site<'_>], arguments: &Arguments) -> Result<()> {
-    let mut table = Table::new(format!("name changes with seals, {}", backend.name));
+    let mut table = Table::new(format!("name changes with seals, {backend}"));
     for site in sites {
         let changes = if arguments.quick { 600 } else { 4_500 };
         let mut samples = Vec::new();

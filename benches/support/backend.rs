@@ -10,6 +10,7 @@ use roomserver::{
 
 /// A store that counts, and the directory that it lives in.
 pub struct Backend {
+    name: &'static str,
     pub store: Arc<Counting<Arc<dyn Store>>>,
     // Removed when the store is closed.
     _directory: Option<tempfile::TempDir>,
@@ -22,6 +23,12 @@ pub const BACKENDS: &[&str] = &[
     "rocksdb",
 ];
 
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 impl Backend {
     /// A new store on one of the [`BACKENDS`].
     pub fn open(name: &'static str) -> Result<Self> {
@@ -32,9 +39,9 @@ impl Backend {
             let directory = tempfile::tempdir().expect("a directory for a store");
             let rocks = RocksStore::open(directory.path(), &specs(), &RocksOptions::default())?;
             let store: Arc<dyn Store> = Arc::new(rocks);
-            return Ok(Self { store: Arc::new(Counting::new(store)), _directory: Some(directory) });
+            return Ok(Self { name, store: Arc::new(Counting::new(store)), _directory: Some(directory) });
         }
         let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&specs()));
-        Ok(Self { store: Arc::new(Counting::new(store)), _directory: None })
+        Ok(Self { name, store: Arc::new(Counting::new(store)), _directory: None })
     }
 }

@@ -71,12 +71,13 @@ impl RoomCheck<'_, '_> {
             let count: &mut u32 = waits.entry(waiting).or_default();
             *count = count.saturating_add(1);
             // A parked row that does not decode is told of when it is read itself.
-            let parked = self.check.get(PARKED, &keys::prev_children(self.room.nid, &waiting))?;
+            let parked_key = keys::prev_children(self.room.nid, &waiting);
+            let parked = self.check.get(PARKED, &parked_key)?;
             let Some(parked) = parked else {
                 self.check.problem(WAITS, &key, "nothing is parked that waits");
                 continue;
             };
-            let Ok(parked) = cold::decode::<ParkedRow>(&parked) else { continue };
+            let Ok(parked) = decode_parked(&parked_key, &parked) else { continue };
             if let Some(what) = self.wrong_wait(&parked, &wanted, place)? {
                 self.check.problem(WAITS, &key, what);
             }

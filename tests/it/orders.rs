@@ -45,7 +45,7 @@ fn parents(view: &View) -> Vec<BTreeSet<usize>> {
         .iter()
         .map(|input| {
             let pdu: Value = serde_json::from_slice(&input.pdu).expect("JSON");
-            let named = ["prev_events", "auth_events"].into_iter().flat_map(|field| pdu[field].as_array());
+            let named = ["prev_events", "auth_events"].into_iter().filter_map(|field| pdu[field].as_array());
             let id = |reference: &Value| reference.as_str().or(reference[0].as_str()).map(str::to_owned);
             named.flatten().filter_map(id).filter_map(|id| places.get(id.as_str()).copied()).collect()
         })

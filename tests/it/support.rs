@@ -210,13 +210,9 @@ pub fn server() -> (RoomServer, Arc<MemoryStore>) {
 }
 
 pub fn open(store: Arc<dyn Store>) -> RoomServer {
-    #[expect(clippy::field_reassign_with_default, reason = "a struct that may grow has no other way from outside")]
-    let options = {
-        let mut options = Options::default();
-        options.durability = Durability::Buffered;
-        options
-    };
-    RoomServer::open_on(store, &options).expect("opens")
+    let options = &mut Options::default();
+    options.durability = Durability::Buffered;
+    RoomServer::open_on(store, options).expect("opens")
 }
 
 /// Feeds inputs one after the other.

@@ -218,8 +218,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         garbage in prop::collection::vec(any::<u8>(), 1..600),
     ) {
-        let whole = log(&sizes.iter().map(|size| vec![7; *size]).collect::<Vec<_>>());
-        let mut bad = whole.clone();
+        let mut bad = log(&sizes.iter().map(|size| vec![7; *size]).collect::<Vec<_>>());
         let start = at.index(bad.len());
         for (byte, new) in bad[start..].iter_mut().zip(garbage) {
             *byte = new;
