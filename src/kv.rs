@@ -8,7 +8,7 @@ pub mod counting;
 pub mod memory;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
-#[cfg(any(feature = "rocksdb", test))]
+#[cfg(any(test, feature = "rocksdb", feature = "fuzzing"))]
 pub mod wal;
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+mod checks;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(all(feature = "cli", feature = "rocksdb"))]
@@ -11,6 +12,7 @@ mod duplicates;
 mod house;
 mod layers;
 mod orders;
+mod pressure;
 mod replay;
 mod support;
 
