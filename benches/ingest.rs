@@ -30,7 +30,6 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::print_stdout,

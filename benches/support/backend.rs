@@ -34,9 +34,13 @@ impl Backend {
     pub fn open(name: &'static str) -> Result<Self> {
         #[cfg(feature = "rocksdb")]
         if name == "rocksdb" {
-            use roomserver::kv::rocksdb::{RocksOptions, RocksStore};
+            use roomserver::{
+                Error, ErrorKind,
+                kv::rocksdb::{RocksOptions, RocksStore},
+            };
 
-            let directory = tempfile::tempdir().expect("a directory for a store");
+            let directory =
+                tempfile::tempdir().map_err(|error| Error::new(ErrorKind::Unavailable, error.to_string()))?;
             let rocks = RocksStore::open(directory.path(), &specs(), &RocksOptions::default())?;
             let store: Arc<dyn Store> = Arc::new(rocks);
             return Ok(Self { name, store: Arc::new(Counting::new(store)), _directory: Some(directory) });

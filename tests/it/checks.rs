@@ -183,7 +183,7 @@ fn an_event_that_only_the_current_state_refuses_is_soft_failed() {
     let mallory = scene.accepted(&member(MALLORY, MALLORY, "join", vec![&create, &levels, &rules]));
     scene.accepted(&member(ADMIN, MALLORY, "ban", vec![&create, &levels, &admin, &mallory]));
     let extremities = scene.server.view().rooms().expect("readable")[0].extremities().expect("readable");
-    let pdu = scene.pdu(&message(MALLORY, vec![&create, &levels, &mallory]), &[mallory.clone()]);
+    let pdu = scene.pdu(&message(MALLORY, vec![&create, &levels, &mallory]), std::slice::from_ref(&mallory));
     let outcome = scene.submit(Input::new(pdu.clone())).expect("well-formed");
     assert!(matches!(outcome, Outcome::SoftFailed { .. }), "{outcome:?}");
     assert_eq!(scene.server.view().rooms().expect("readable")[0].extremities().expect("readable"), extremities);
