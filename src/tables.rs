@@ -1,6 +1,7 @@
 //! The tables of a store: one list of them, and typed access to their rows.
 
 pub mod interning;
+mod membership;
 pub mod rows;
 
 use crate::kv::{Access, TableId, TableSpec};

@@ -70,6 +70,10 @@ impl RoomWriter {
                 reference_hash: *pdu.reference_hash(),
             };
             put_identity(batch, &self.room, nid, &identity);
+        }
+        // A full copy replaces a redacted one: what decides is the content as it is accepted now.
+        let was_redacted = || Ok::<_, Error>(self.engine.rows().event_row(room, nid)?.redacted_at_acceptance);
+        if !was_outlier || (!row.redacted_at_acceptance && was_redacted()?) {
             put_body(batch, room, nid, pdu.canonical_bytes());
         }
         // Rejected now, it may have been accepted as an outlier, and others may name it: the edges stay.

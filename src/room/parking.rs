@@ -143,15 +143,19 @@ impl RoomWriter {
         self.drive_ready(ready)
     }
 
-    /// Decides what was left parked though all that it lacked had arrived, when the process ended.
+    /// Takes up what was parked when the process ended: decides what lacks nothing by now, and lets the others wait for
+    /// what they lack. What they waited for may have been stored just before, and nobody was told.
     pub fn recover(&mut self) -> Result<u64> {
         let mut ready = BTreeMap::new();
-        let rows = self.engine.rows();
+        let engine = self.engine.clone();
+        let rows = engine.rows();
         for (order, key) in rows.all_parked(self.room.nid)? {
-            let row = rows.parked(self.room.nid, &key)?;
-            if let Some(row) = row.filter(|row| row.failed.is_none())
-                && !self.put_next_wait(&row, &key, 0, &mut self.draft())?
-            {
+            let Some(row) = rows.parked(self.room.nid, &key)?.filter(|row| row.failed.is_none()) else { continue };
+            let mut draft = self.draft();
+            self.delete_waits(&row, &key, &mut draft);
+            if self.put_next_wait(&row, &key, 0, &mut draft)? {
+                self.apply(draft)?;
+            } else {
                 ready.insert(order, key);
             }
         }

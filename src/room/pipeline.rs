@@ -66,7 +66,11 @@ impl RoomWriter {
     /// Decides an event, or parks it if something that it needs is not here.
     pub(super) fn decide_or_park(&mut self, pdu: &Pdu, input: &Input, outlier: Option<EventNid>) -> Result<Processed> {
         // Prerequisites.
-        let references = self.references(pdu, input)?;
+        let mut references = self.references(pdu, input)?;
+        if let Some(nid) = outlier {
+            // An outlier that was rejected for a reference to another room may lack auth events which came since.
+            references.auth_events.retain(|(auth, _)| *auth < nid);
+        }
         if references.foreign.is_none() && !references.missing.is_empty() {
             return self.park(pdu, input, references.missing);
         }
