@@ -12,6 +12,7 @@ mod history;
 mod import;
 mod lines;
 mod output;
+mod purge;
 mod room;
 mod state;
 mod stats;
@@ -80,6 +81,11 @@ enum Command {
     Stats(stats::Arguments),
     /// Check the store: whether all that can be derived is as derived; ends with 1 if not
     Verify,
+    /// Delete a room and all that is stored of it
+    Purge {
+        /// The room's ID
+        room: String,
+    },
     /// Print a room, or all of them, as lines that `import` reads
     Export {
         /// The room's ID
@@ -158,6 +164,7 @@ impl Arguments {
             Command::History { room } => history::run(&place, &room, &mut output),
             Command::Stats(arguments) => stats::run(&place, &arguments, &mut output),
             Command::Verify => verify::run(&place, &mut output),
+            Command::Purge { room } => purge::run(&place, &room, &mut output),
             Command::Export { room } => export::run(&place, room.as_deref(), &mut output),
             Command::Demo { directory } => demo::run(&directory, &mut output),
             Command::Completions { shell } => {

@@ -3,8 +3,11 @@
 mod completion;
 mod lane;
 mod pool;
+mod purger;
 mod ticket;
+mod work;
 
 pub use completion::Durability;
 pub use pool::{Backpressure, Inputs, Limits};
+pub use purger::Purger;
 pub use ticket::Ticket;

@@ -202,8 +202,8 @@ impl Batch {
 ///
 /// Reads through the store itself see the newest applied batch; reads through [`Store::snapshot`] one fixed state.
 ///
-/// An error of [`write`](Store::write), [`sync`](Store::sync) or [`flush`](Store::flush) *poisons* the store: all three
-/// then refuse with [`Unavailable`](crate::ErrorKind::Unavailable) until it is opened again; reads go on. What the
+/// An error of [`write`](Store::write), [`sync`](Store::sync), [`flush`](Store::flush) or [`compact`](Store::compact)
+/// *poisons* the store: all four then refuse with [`Unavailable`](crate::ErrorKind::Unavailable) until it is opened again; reads go on. What the
 /// medium holds of the batches after the last sync is not known then. Two errors do not poison, and leave nothing
 /// behind: [`Busy`](crate::ErrorKind::Busy), the store cannot take the batch yet, and
 /// [`Internal`](crate::ErrorKind::Internal), the batch names a table that does not exist.
@@ -224,6 +224,13 @@ pub trait Store: Read + 'static {
 
     /// Moves everything from memory to the medium and, if `compact`, rewrites all tables in full.
     fn flush(&self, compact: bool) -> Result<()>;
+
+    /// Gives back the bytes on the medium of what was deleted or replaced from `start` (inclusive) to `end` (exclusive).
+    ///
+    /// Changes no row. Costs what the range holds, deleted rows included, and little more, however large the table is.
+    /// What a snapshot that is still open sees is kept until the next call. An error does as one of
+    /// [`flush`](Store::flush).
+    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()>;
 
     /// Live bytes on the medium by table, in the order of the store's tables. Exact after `flush(true)`.
     fn table_bytes(&self) -> Result<Vec<u64>>;
@@ -261,6 +268,10 @@ impl<T: Store + ?Sized> Store for Arc<T> {
 
     fn flush(&self, compact: bool) -> Result<()> {
         (**self).flush(compact)
+    }
+
+    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
+        (**self).compact(table, start, end)
     }
 
     fn table_bytes(&self) -> Result<Vec<u64>> {

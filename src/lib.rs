@@ -6,6 +6,7 @@
 //!
 //! - [`RoomServer`] opens a store and takes [`Input`]s; a [`Ticket`] tells each one's [`Outcome`] once it is durable.
 //! - [`RoomServer::view`] reads rooms, events and states through one consistent snapshot: see [`query`].
+//! - [`upkeep`] gives bytes back: purges of rooms, and garbage collection.
 //! - [`kv`] is the store underneath: RocksDB, memory, or a host's own.
 //!
 //! ```
@@ -71,6 +72,7 @@ mod server;
 mod state;
 pub mod stats;
 pub mod tables;
+pub mod upkeep;
 pub mod verify;
 
 pub use encoding::{event_row::Verdict, fingerprint::Fingerprint};

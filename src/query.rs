@@ -106,10 +106,7 @@ impl<'s> View<'s> {
     pub fn rooms_of_user(&'s self, user_id: &str) -> Result<Vec<(OwnedRoomId, Membership)>> {
         let Some(user) = self.engine.interner.find_state_key(&*self.read, user_id)? else { return Ok(Vec::new()) };
         let rooms = self.rows().rooms_of_user(user)?;
-        rooms
-            .into_iter()
-            .map(|(room, membership)| Ok((parse_room_id(&self.rows().room(room)?.id)?, membership)))
-            .collect()
+        rooms.into_iter().map(|(room, membership)| Ok((parse_room_id(&room.id)?, membership))).collect()
     }
 
     fn open(&'s self, row: Arc<rows::Room>) -> Result<Room<'s>> {

@@ -12,5 +12,6 @@ mod merge;
 pub mod outcome;
 pub mod parking;
 mod pipeline;
+pub mod purge;
 mod references;
 pub mod writer;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     encoding::cold,
     error::{Error, Result},
-    input::{Backpressure, Durability, Inputs, Limits, Ticket},
+    input::{Backpressure, Durability, Inputs, Limits, Purger, Ticket},
     kv::{Batch, Store},
     query::View,
     room::{
@@ -54,8 +54,9 @@ impl Default for Options {
 ///
 /// Share it between threads by reference or [`Arc`]. Dropping it closes it.
 pub struct RoomServer {
-    engine: Arc<Engine>,
-    inputs: Inputs,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) inputs: Inputs,
+    purger: Purger,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,7 +94,8 @@ impl RoomServer {
         check_format(&*store)?;
         let engine = Arc::new(Engine::open(store, options.memory)?);
         let inputs = Inputs::start(engine.clone(), options.writers, options.limits, options.durability)?;
-        let server = Self { engine, inputs };
+        let purger = Purger::start(engine.clone(), engine.rows().purges()?)?;
+        let server = Self { engine, inputs, purger };
         server.recover()?;
         Ok(server)
     }
@@ -119,13 +121,15 @@ impl RoomServer {
         self.inputs.backpressure()
     }
 
-    /// Blocks until every input that was taken is done, with all that it re-drove, and durable.
+    /// Blocks until every input that was taken is done, with all that it re-drove, and durable, and purges that the end of
+    /// the last process cut off are done too.
     ///
     /// # Errors
     ///
     /// `Unavailable` if the store cannot be synced.
     pub fn settle(&self) -> Result<()> {
         self.inputs.settle();
+        self.purger.settle();
         self.engine.sync().map(|_| ())
     }
 
@@ -154,6 +158,7 @@ impl RoomServer {
     /// `Unavailable` if the store cannot be synced.
     pub fn close(&self) -> Result<()> {
         self.inputs.close();
+        self.purger.close();
         self.engine.sync().map(|_| ())
     }
 

@@ -2,6 +2,7 @@
 
 pub mod interning;
 mod membership;
+pub mod purges;
 pub mod rows;
 
 use crate::kv::{Access, TableId, TableSpec};
@@ -71,6 +72,8 @@ tables! {
     ROOMS = "rooms" { "room" => "bincode: room ID, room version", Truth, Point, Other, by_room: true }
     /// The rooms by ID.
     ROOM_IDS = "room_ids" { "room ID" => "room", Derived, Point, Other, by_room: false }
+    /// Rooms that were purged and whose rows are not all gone yet.
+    PURGES = "purges" { "room" => "sealed: bincode: room ID, room version", Truth, Point, Other, by_room: false }
     /// What a room's writer goes on from.
     HEADS = "heads" { "room" => "head", Truth, Point, Other, by_room: true }
     /// Event types by number.

@@ -118,7 +118,7 @@ impl RoomServer {
 /// Checks one state of a store.
 fn verify(read: &dyn Read, found: &mut dyn FnMut(&Problem)) -> Result<Report> {
     let mut check = Check::new(read, found);
-    rooms::check_settings(&mut check)?;
+    let last_room = rooms::check_settings(&mut check)?;
     check_names(&mut check)?;
     let rooms = rooms::check_rooms(&mut check)?;
     let interner = Interner::open(read, NAME_MEMORY)?;
@@ -129,9 +129,11 @@ fn verify(read: &dyn Read, found: &mut dyn FnMut(&Problem)) -> Result<Report> {
         RoomCheck::new(&mut check, &room, &interner, &caches).run()?;
     }
     check.leave();
-    server_wide::check_index(&mut check)?;
-    server_wide::check_memberships(&mut check)?;
-    rooms::check_strays(&mut check, &rooms)?;
+    // What a purged room left behind is on its way out.
+    let purges = rooms::check_purges(&mut check, &rooms, last_room)?;
+    server_wide::check_index(&mut check, &purges)?;
+    server_wide::check_memberships(&mut check, &purges)?;
+    rooms::check_strays(&mut check, &rooms.union(&purges).copied().collect())?;
     Ok(check.report())
 }
 

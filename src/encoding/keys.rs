@@ -58,6 +58,13 @@ pub fn current(room: RoomNid, tuple: StateTuple) -> [u8; 12] {
     triple(room.number(), tuple.event_type.number(), tuple.state_key.number())
 }
 
+/// The state's key in a key of the current state, if it names one.
+pub fn tuple_of_current(key: &[u8]) -> Option<StateTuple> {
+    let (rest, state_key) = key.split_last_chunk::<4>()?;
+    let event_type = EventTypeNid::new(last_number(rest)?)?;
+    Some(StateTuple { event_type, state_key: StateKeyNid::new(u32::from_be_bytes(*state_key))? })
+}
+
 /// `room type`: the current state of one event type.
 pub fn current_of_type(room: RoomNid, event_type: EventTypeNid) -> [u8; 8] {
     pair(room.number(), event_type.number())

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use super::ticket::Promise;
+use super::{ticket::Promise, work::Work};
 use crate::{
     encoding::json::Json,
     room::{outcome::Input, writer::RoomWriter},
@@ -16,6 +16,8 @@ pub(super) enum Job {
     Event(Box<QueuedEvent>),
     /// Parked inputs to look at again after the store was opened.
     Recover,
+    /// What the engine itself has to do in the room.
+    Work(Work),
 }
 
 /// An event in a queue.

@@ -16,6 +16,7 @@ use super::{
     completion::{self, Done, Durability},
     lane::{Job, Lane, QueuedEvent},
     ticket::{Ticket, ticket},
+    work::Turn,
 };
 use crate::{
     encoding::{
@@ -100,18 +101,18 @@ enum Ready {
 
 /// All queues and their writers.
 pub struct Inputs {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-struct Shared {
-    engine: Arc<Engine>,
+pub(super) struct Shared {
+    pub(super) engine: Arc<Engine>,
     limits: Limits,
     gauge: Arc<Gauge>,
     lanes: Mutex<Lanes>,
     ready: Sender<Ready>,
     /// Held for reading while an input is queued, so that none is queued after the writers have gone.
-    closed: RwLock<bool>,
+    pub(super) closed: RwLock<bool>,
     writers: usize,
 }
 
@@ -258,7 +259,7 @@ impl Drop for Inputs {
 }
 
 impl Shared {
-    fn lane(&self, room_id: &str) -> Arc<Lane> {
+    pub(super) fn lane(&self, room_id: &str) -> Arc<Lane> {
         let mut lanes = self.lanes.lock();
         if let Some(lane) = lanes.by_room.get(room_id) {
             return lane.clone();
@@ -268,7 +269,7 @@ impl Shared {
         lane
     }
 
-    fn schedule(&self, lane: &Arc<Lane>, queue: &mut super::lane::Queue) {
+    pub(super) fn schedule(&self, lane: &Arc<Lane>, queue: &mut super::lane::Queue) {
         if !queue.scheduled {
             queue.scheduled = true;
             let _gone = self.ready.send(Ready::Lane(lane.clone()));
@@ -347,16 +348,14 @@ impl Shared {
                 });
                 return;
             }
+            Job::Work(work) => {
+                Self::guard(lane, writer, |writer| work(Turn { shared: self, lane, writer, done }));
+                return;
+            }
         };
         let QueuedEvent { input, json, promise, bytes } = event;
-        let quarantine = lane.queue.lock().quarantine.clone();
-        let refused = match quarantine {
-            Some(reason) => Some(format!("room {} is in quarantine: {reason}", lane.room_id)),
-            None if *self.closed.read() => Some("the store is closed".to_owned()),
-            None => None,
-        };
-        if let Some(reason) = refused {
-            let _gone = done.send(Done { promise, result: Err(Error::unavailable(reason)), sequence: 0, bytes });
+        if let Err(refused) = self.refuse(lane) {
+            let _gone = done.send(Done { promise, result: Err(refused), sequence: 0, bytes });
             return;
         }
         let mut answer: (Result<Outcome>, u64) = (Err(Error::internal("the writer panicked")), 0);
@@ -387,6 +386,16 @@ impl Shared {
         }
     }
 
+    /// An `Unavailable` error if the room is in quarantine or the store is closed.
+    pub(super) fn refuse(&self, lane: &Lane) -> Result<()> {
+        let quarantine = lane.queue.lock().quarantine.clone();
+        match quarantine {
+            Some(reason) => Err(Error::unavailable(format!("room {} is in quarantine: {reason}", lane.room_id))),
+            None if *self.closed.read() => Err(Error::unavailable("the store is closed")),
+            None => Ok(()),
+        }
+    }
+
     /// Runs a step of a room's writer. A panic puts the room into quarantine; after an error the writer is made anew
     /// where it may be ahead of what is stored.
     fn guard(lane: &Lane, writer: &mut Option<RoomWriter>, step: impl FnOnce(&mut Option<RoomWriter>) -> Result<()>) {
@@ -410,7 +419,7 @@ impl Shared {
     }
 
     /// The room's writer: the one at hand, one for the room as it is stored, or one for a room that begins.
-    fn open<'w>(
+    pub(super) fn open<'w>(
         &self,
         lane: &Lane,
         writer: &'w mut Option<RoomWriter>,

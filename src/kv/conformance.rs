@@ -26,6 +26,11 @@
 //! ```
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it is a test suite: it tells by panicking")]
 
+mod space;
+
+use self::space::{
+    a_compacted_range_gives_back_its_bytes, a_compaction_changes_no_row, bytes_of_tables_follow_their_rows,
+};
 use super::{Access, Batch, Direction, Read, Store, TableId, TableSpec};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -80,6 +85,8 @@ claims! {
     synced_rows_are_there_after_a_reopen,
     a_flush_changes_no_row,
     bytes_of_tables_follow_their_rows,
+    a_compacted_range_gives_back_its_bytes,
+    a_compaction_changes_no_row,
     a_copy_is_equal_and_apart,
     a_copy_needs_a_new_directory,
 }
@@ -521,35 +528,6 @@ fn a_flush_changes_no_row(place: &mut dyn Place) {
             assert_eq!(before.len(), 94);
         }
     }
-}
-
-fn bytes_of_tables_follow_their_rows(place: &mut dyn Place) {
-    let store = place.open(TABLES).unwrap();
-    // Values that no compression makes shorter: a plain xorshift of 64 bits.
-    let mut word = 0x9e37_79b9_7f4a_7c15_u64;
-    for n in 0..2_000u16 {
-        let value: Vec<u8> = (0..32)
-            .flat_map(|_| {
-                word ^= word << 13;
-                word ^= word >> 7;
-                word ^= word << 17;
-                word.to_be_bytes()
-            })
-            .collect();
-        put(&*store, LEFT, &n.to_be_bytes(), &value);
-    }
-    put(&*store, RIGHT, b"key", b"value");
-    store.flush(true).unwrap();
-    let full = store.table_bytes().unwrap();
-    assert_eq!(full.len(), TABLES.len());
-    assert!((450_000..700_000).contains(&full[0]), "2,000 rows of 258 bytes take {} bytes", full[0]);
-    assert!(full[1] > 0 && full[1] < 20_000, "one row takes {} bytes", full[1]);
-    let mut batch = Batch::default();
-    batch.delete_range(LEFT, *b"", 1_800u16.to_be_bytes());
-    store.write(batch).unwrap();
-    store.flush(true).unwrap();
-    let rest = store.table_bytes().unwrap();
-    assert!(rest[0] < full[0] / 5, "deleted rows still take {} of {} bytes", rest[0], full[0]);
 }
 
 fn a_copy_is_equal_and_apart(place: &mut dyn Place) {

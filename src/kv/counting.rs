@@ -30,6 +30,8 @@ pub struct Counts {
     pub bytes_written: u64,
     /// Calls of `sync` that did not fail.
     pub syncs: u64,
+    /// Calls of `compact` that did not fail.
+    pub compactions: u64,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,7 @@ struct Counters {
     ops: AtomicU64,
     bytes_written: AtomicU64,
     syncs: AtomicU64,
+    compactions: AtomicU64,
 }
 
 /// A store over another one, which counts reads (those through its snapshots too) and writes.
@@ -83,6 +86,7 @@ impl<S: Store> Counting<S> {
             ops: take(&counters.ops),
             bytes_written: take(&counters.bytes_written),
             syncs: take(&counters.syncs),
+            compactions: take(&counters.compactions),
         }
     }
 }
@@ -161,6 +165,12 @@ impl<S: Store> Store for Counting<S> {
         self.inner.flush(compact)
     }
 
+    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
+        self.inner.compact(table, start, end)?;
+        add(&self.counters.compactions, 1);
+        Ok(())
+    }
+
     fn table_bytes(&self) -> Result<Vec<u64>> {
         self.inner.table_bytes()
     }
@@ -187,6 +197,7 @@ mod tests {
         batch.delete(TABLE, *b"b");
         store.write(batch).unwrap();
         store.sync().unwrap();
+        store.compact(TABLE, b"a", b"b").unwrap();
         assert_eq!(store.get(TABLE, b"a1").unwrap().unwrap(), b"one");
         assert_eq!(store.snapshot().multi_get(TABLE, &[b"a2", b"c"]).unwrap(), [Some(b"three".to_vec()), None]);
         let mut rows = 0;
@@ -209,6 +220,7 @@ mod tests {
             ops: 3,
             bytes_written: 2 + 3 + 2 + 5 + 1,
             syncs: 1,
+            compactions: 1,
         };
         assert_eq!(store.take(), expected);
         assert_eq!(store.take(), Counts::default());

@@ -228,6 +228,13 @@ impl Store for MemoryStore {
         self.shared.state.read().refuse_poisoned()
     }
 
+    /// Does nothing but refuse when poisoned: what is deleted takes no room.
+    fn compact(&self, table: TableId, _start: &[u8], _end: &[u8]) -> Result<()> {
+        let state = self.shared.state.read();
+        state.newest.table(table)?;
+        state.refuse_poisoned()
+    }
+
     /// Bytes of keys and values by table; always exact.
     fn table_bytes(&self) -> Result<Vec<u64>> {
         Ok(self.view().tables.iter().map(Tree::bytes).collect())

@@ -174,6 +174,14 @@ impl RocksStore {
         }
     }
 
+    /// Poisons the store if a flush or compaction failed since there were `before` errors: it does not give its error back.
+    fn refuse_failed_since(&self, before: u64) -> Result<()> {
+        if self.background_errors()? > before {
+            self.poison.get_or_init(|| "a flush or compaction failed".to_owned());
+        }
+        self.refuse_poisoned()
+    }
+
     fn background_errors(&self) -> Result<u64> {
         let count = self.db.property_int_value(BACKGROUND_ERRORS);
         Ok(count.map_err(|error| failure("the store cannot be asked", error))?.unwrap_or(0))
@@ -326,11 +334,22 @@ impl Store for RocksStore {
                 self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
             }
         }
-        // A compaction does not give its error back.
-        if self.background_errors()? > before {
-            self.poison.get_or_init(|| "a flush or compaction failed".to_owned());
+        self.refuse_failed_since(before)
+    }
+
+    /// Rewrites the table files that the range touches; other compactions go on meanwhile.
+    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
+        let family = self.family(table)?;
+        self.refuse_poisoned()?;
+        if start >= end {
+            return Ok(());
         }
-        self.refuse_poisoned()
+        let before = self.background_errors()?;
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        self.db.compact_range_cf_opt(family, Some(start), Some(end), &options);
+        self.refuse_failed_since(before)
     }
 
     /// Bytes of the live table files; what is in memory and in the log only does not count.

@@ -13,11 +13,10 @@ use crate::{
     encoding::event_key::EventKey,
     error::{Error, Result},
     ids::{EventNid, RoomNid},
-    kv::{Batch, Direction, Read, Store},
+    kv::{Batch, Read, Store},
     resolution::AuthEvent,
     state::source::{StateCaches, StoredStates},
     tables::{
-        ROOMS,
         interning::Interner,
         rows::{Room, Rows},
     },
@@ -56,11 +55,7 @@ impl Weighter<(RoomNid, EventNid), Arc<AuthEvent>> for EventWeight {
 impl Engine {
     /// Opens the engine on a store; keeps at most about `memory` bytes of it.
     pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
-        let mut last_room = 0;
-        store.scan(ROOMS, &[], &[0xff; 4], Direction::Reverse, &mut |key, _| {
-            last_room = crate::encoding::keys::last_number(key).unwrap_or_default();
-            Ok(false)
-        })?;
+        let last_room = Rows::new(&*store).last_room()?;
         let part = memory / 8;
         Ok(Self {
             interner: Interner::open(&*store, part)?,
@@ -124,6 +119,16 @@ impl Engine {
         Ok(Room { nid, id: room_id.into(), version: version.clone(), rules })
     }
 
+    /// Holds the number of the newest room: none begins meanwhile.
+    pub(super) fn hold_last_room(&self) -> parking_lot::MutexGuard<'_, u32> {
+        self.last_room.lock()
+    }
+
+    /// Forgets where a room is. Only with its writer at rest: a writer looks rooms up here.
+    pub(super) fn forget_room(&self, room_id: &str) {
+        self.rooms.remove(room_id);
+    }
+
     /// The states of a room as one view of the store holds them.
     pub fn stored_states<'a>(
         &'a self,
@@ -136,11 +141,20 @@ impl Engine {
 
     /// Holds the index row of a key: rooms share index rows, so reading and writing one must not interleave.
     pub fn index_lock(&self, key: &EventKey) -> parking_lot::MutexGuard<'_, ()> {
-        let [.., last] = key.prefix();
         let [first, rest @ ..] = &self.index;
-        let stripe = usize::from(last) % INDEX_STRIPES;
-        stripe.checked_sub(1).and_then(|place| rest.get(place)).unwrap_or(first).lock()
+        index_stripe(key).checked_sub(1).and_then(|place| rest.get(place)).unwrap_or(first).lock()
     }
+
+    /// Holds the index rows of many keys. They are taken in one order, and whoever holds one alone takes no other.
+    pub(super) fn index_locks(&self, keys: &[EventKey]) -> Vec<parking_lot::MutexGuard<'_, ()>> {
+        let stripes: std::collections::BTreeSet<usize> = keys.iter().map(index_stripe).collect();
+        stripes.into_iter().filter_map(|stripe| Some(self.index.get(stripe)?.lock())).collect()
+    }
+}
+
+fn index_stripe(key: &EventKey) -> usize {
+    let [.., last] = key.prefix();
+    usize::from(last) % INDEX_STRIPES
 }
 
 /// The memory of an [`Engine`] that a host does not set: enough for some dozen busy rooms of 50,000 members.

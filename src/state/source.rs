@@ -111,6 +111,13 @@ impl StateCaches {
             blocks: Cache::with_weighter(part(5) / 4096, part(5) as u64, StateWeight),
         }
     }
+
+    /// Drops all that is kept of a room.
+    pub fn forget_room(&self, room: RoomNid) {
+        self.packs.retain(|(owner, _), _| *owner != room);
+        self.lists.retain(|(owner, _), _| *owner != room);
+        self.blocks.retain(|(owner, _), _| *owner != room);
+    }
 }
 
 /// The states of a room as one view of the store holds them.

@@ -37,9 +37,15 @@ pub struct Room {
 }
 
 #[derive(Serialize, Deserialize)]
-struct RoomRow {
+pub(super) struct RoomRow {
     id: String,
     version: String,
+}
+
+impl RoomRow {
+    pub(super) fn of(room: &Room) -> Self {
+        Self { id: room.id.to_string(), version: room.version.to_string() }
+    }
 }
 
 /// The ID of an event.
@@ -140,7 +146,12 @@ impl<'a> Rows<'a> {
         self.read
     }
 
-    fn decode<T>(&self, table: TableId, key: &[u8], decode: impl FnOnce(&[u8]) -> Decoded<T>) -> Result<Option<T>> {
+    pub(super) fn decode<T>(
+        &self,
+        table: TableId,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Decoded<T>,
+    ) -> Result<Option<T>> {
         let Some(value) = self.read.get(table, key)? else { return Ok(None) };
         decode(&value).map(Some).map_err(|malformed| corrupt(table, key, malformed))
     }
@@ -150,7 +161,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Visits the last numbers of the keys that begin with `prefix`, ascending.
-    fn last_numbers(&self, table: TableId, prefix: &[u8], visit: &mut dyn FnMut(u32)) -> Result<()> {
+    pub(super) fn last_numbers(&self, table: TableId, prefix: &[u8], visit: &mut dyn FnMut(u32)) -> Result<()> {
         self.read.scan(table, prefix, prefix, Direction::Forward, &mut |key, _| {
             let what = Malformed { offset: 0, what: "a key that is too short" };
             visit(keys::last_number(key).ok_or_else(|| corrupt(table, key, what))?);
@@ -204,7 +215,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The events whose key begins as `event_key` does: candidates, to be checked by [`Rows::event_identity`].
-    fn candidates(&self, event_key: &EventKey) -> Result<Vec<(RoomNid, EventNid)>> {
+    pub(super) fn candidates(&self, event_key: &EventKey) -> Result<Vec<(RoomNid, EventNid)>> {
         let index_key = event_key.prefix();
         Ok(self.decode(EVENT_INDEX, &index_key, decode_candidates)?.unwrap_or_default())
     }
@@ -224,7 +235,7 @@ impl<'a> Rows<'a> {
         let mut found = Vec::new();
         for event_key in EventKey::any_format(event_id) {
             for (owner, event) in self.candidates(&event_key)? {
-                let room = self.room(owner)?;
+                let Some(room) = self.unless_purged(owner)? else { continue };
                 if *self.event_identity(&room, event)?.event_id == *event_id {
                     found.push((room, event));
                 }
@@ -302,14 +313,14 @@ impl<'a> Rows<'a> {
         self.read.scan(CURRENT_STATE, &prefix, &prefix, Direction::Forward, &mut |key, value| {
             let entry = decode_current(value).map_err(|malformed| corrupt(CURRENT_STATE, key, malformed))?;
             let what = Malformed { offset: 0, what: "a key that names no event type and state key" };
-            let tuple = tuple_of_key(key).ok_or_else(|| corrupt(CURRENT_STATE, key, what))?;
+            let tuple = keys::tuple_of_current(key).ok_or_else(|| corrupt(CURRENT_STATE, key, what))?;
             visit(tuple, entry)?;
             Ok(true)
         })
     }
 
     /// The rooms of a user, with how they stand to each.
-    pub fn rooms_of_user(&self, user: StateKeyNid) -> Result<Vec<(RoomNid, Membership)>> {
+    pub fn rooms_of_user(&self, user: StateKeyNid) -> Result<Vec<(Room, Membership)>> {
         let mut rooms = Vec::new();
         let prefix = keys::user(user);
         self.read.scan(USER_ROOMS, &prefix, &prefix, Direction::Forward, &mut |key, value| {
@@ -319,7 +330,7 @@ impl<'a> Rows<'a> {
             let (Some(room), Some(membership)) = (room, membership) else {
                 return Err(corrupt(USER_ROOMS, key, what));
             };
-            rooms.push((room, membership));
+            rooms.extend(self.unless_purged(room)?.map(|room| (room, membership)));
             Ok(true)
         })?;
         Ok(rooms)
@@ -371,8 +382,7 @@ pub fn put_wait(batch: &mut Batch, room: RoomNid, wanted: &EventKey, waiting: &E
 
 /// Writes the rows of a room.
 pub fn put_room(batch: &mut Batch, room: &Room) -> Result<()> {
-    let row = RoomRow { id: room.id.to_string(), version: room.version.to_string() };
-    batch.put(ROOMS, keys::room(room.nid), cold::encode(&row)?);
+    batch.put(ROOMS, keys::room(room.nid), cold::encode(&RoomRow::of(room))?);
     let mut number = Vec::new();
     put_varint(&mut number, u64::from(room.nid.number()));
     batch.put(ROOM_IDS, room.id.as_bytes(), number);
@@ -480,12 +490,6 @@ pub fn encode_candidates(candidates: &[(RoomNid, EventNid)]) -> Vec<u8> {
     value
 }
 
-fn tuple_of_key(key: &[u8]) -> Option<StateTuple> {
-    let (rest, state_key) = key.split_last_chunk::<4>()?;
-    let event_type = EventTypeNid::new(keys::last_number(rest)?)?;
-    Some(StateTuple { event_type, state_key: StateKeyNid::new(u32::from_be_bytes(*state_key))? })
-}
-
 pub(crate) fn decode_number(bytes: &[u8]) -> Decoded<u32> {
     let mut cursor = Cursor::new(bytes);
     let number = cursor.varint32()?;
@@ -493,7 +497,7 @@ pub(crate) fn decode_number(bytes: &[u8]) -> Decoded<u32> {
     Ok(number)
 }
 
-fn decode_room(nid: RoomNid, row: RoomRow) -> Decoded<Room> {
+pub(super) fn decode_room(nid: RoomNid, row: RoomRow) -> Decoded<Room> {
     let unknown = Malformed { offset: 0, what: "an unknown room version" };
     let version = RoomVersionId::try_from(row.version).map_err(|_| unknown)?;
     let rules = version.rules().ok_or(unknown)?;

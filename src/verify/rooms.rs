@@ -9,11 +9,15 @@ use crate::{
     ids::RoomNid,
     kv::{Direction, TableId},
     server::FORMAT_VERSION,
-    tables::{META, ROOM_IDS, ROOMS, TABLES, rows::decode_number},
+    tables::{
+        META, PURGES, ROOM_IDS, ROOMS, TABLES,
+        purges::{LAST_ROOM_KEY, decode_last_room, decode_purge},
+        rows::decode_number,
+    },
 };
 
-/// Checks the settings of the store.
-pub(super) fn check_settings(check: &mut Check<'_>) -> Result<()> {
+/// Checks the settings of the store; gives the greatest number that any room had when one was purged.
+pub(super) fn check_settings(check: &mut Check<'_>) -> Result<u32> {
     let key = b"format";
     let mut settings = RowStream::new(check, META, &[]);
     if let Some(value) = settings.take(check, key)?
@@ -22,7 +26,38 @@ pub(super) fn check_settings(check: &mut Check<'_>) -> Result<()> {
     {
         check.problem(META, key, format!("format version {version} and not {FORMAT_VERSION}"));
     }
-    settings.finish(check)
+    let mut last_room = 0;
+    if let Some(value) = settings.take_if_there(check, LAST_ROOM_KEY)? {
+        last_room = check.decoded(META, LAST_ROOM_KEY, decode_last_room(&value)).unwrap_or_default();
+    }
+    settings.finish(check)?;
+    Ok(last_room)
+}
+
+/// Checks the marks of purged rooms; gives their numbers. `last_room` is the greatest number that any room had when one
+/// was purged, as the settings tell.
+pub(super) fn check_purges(
+    check: &mut Check<'_>,
+    rooms: &BTreeSet<RoomNid>,
+    last_room: u32,
+) -> Result<BTreeSet<RoomNid>> {
+    let mut purges = BTreeSet::new();
+    let mut rows = RowStream::new(check, PURGES, &[]);
+    while let Some((key, value)) = rows.next(check)? {
+        let Some(nid) = keys::last_number(&key).filter(|_| key.len() == 4).and_then(RoomNid::new) else {
+            check.problem(PURGES, &key, "a key that is no room's number");
+            continue;
+        };
+        check.decoded(PURGES, &key, decode_purge(nid, &value));
+        if rooms.contains(&nid) {
+            check.problem(PURGES, &key, "the room is still there");
+        }
+        if nid.number() > last_room {
+            check.problem(PURGES, &key, format!("beyond the last room that was ever here, {last_room}"));
+        }
+        purges.insert(nid);
+    }
+    Ok(purges)
 }
 
 /// Checks both directions of the rooms' names; gives the rooms, those that cannot be read included.
@@ -61,7 +96,7 @@ pub(super) fn check_rooms(check: &mut Check<'_>) -> Result<BTreeSet<RoomNid>> {
     Ok(rooms)
 }
 
-/// Looks in every table that is keyed by room for rows of rooms that are none.
+/// Looks in every table that is keyed by room for rows of rooms that are none, and are not being purged either.
 pub(super) fn check_strays(check: &mut Check<'_>, rooms: &BTreeSet<RoomNid>) -> Result<()> {
     for (number, table) in (0..).zip(TABLES) {
         if table.by_room {

@@ -1,5 +1,7 @@
 //! Derived tables that rooms share.
 
+use std::collections::BTreeSet;
+
 use super::streams::{Check, RowStream, unless_damaged};
 use crate::{
     encoding::{event_key::EventKey, keys},
@@ -15,7 +17,7 @@ use crate::{
 /// Checks that every candidate of the index is an event whose key begins so, and that no event has two numbers.
 ///
 /// That every event is there is checked with the events.
-pub(super) fn check_index(check: &mut Check<'_>) -> Result<()> {
+pub(super) fn check_index(check: &mut Check<'_>, purges: &BTreeSet<RoomNid>) -> Result<()> {
     let mut rows = RowStream::new(check, EVENT_INDEX, &[]);
     while let Some((key, value)) = rows.next(check)? {
         let Some(candidates) = check.decoded(EVENT_INDEX, &key, decode_candidates(&value)) else { continue };
@@ -24,7 +26,7 @@ pub(super) fn check_index(check: &mut Check<'_>) -> Result<()> {
             check.problem(EVENT_INDEX, &key, "candidates that do not ascend, or none");
         }
         let mut seen = Vec::with_capacity(candidates.len());
-        for (room, event) in candidates {
+        for (room, event) in candidates.into_iter().filter(|(room, _)| !purges.contains(room)) {
             let Some(event_key) = key_of(check, room, event)? else {
                 let what = format!("event {} of room {} is not here", event.number(), room.number());
                 check.problem(EVENT_INDEX, &key, what);
@@ -53,7 +55,7 @@ fn key_of(check: &Check<'_>, room: RoomNid, event: EventNid) -> Result<Option<Ev
 /// Checks that every membership by user is one of the current state of its room.
 ///
 /// That every membership of a current state is there is checked with the current state.
-pub(super) fn check_memberships(check: &mut Check<'_>) -> Result<()> {
+pub(super) fn check_memberships(check: &mut Check<'_>, purges: &BTreeSet<RoomNid>) -> Result<()> {
     let mut rows = RowStream::new(check, USER_ROOMS, &[]);
     while let Some((key, value)) = rows.next(check)? {
         let numbers = key.split_first_chunk::<4>().filter(|_| key.len() == 8);
@@ -63,6 +65,9 @@ pub(super) fn check_memberships(check: &mut Check<'_>) -> Result<()> {
             check.problem(USER_ROOMS, &key, "a key that names no user and room");
             continue;
         };
+        if purges.contains(&room) {
+            continue;
+        }
         let entry = check.rows().current_entry(room, StateTuple { event_type, state_key });
         let entry = check.readable(USER_ROOMS, &key, entry)?.flatten();
         let membership = entry.and_then(|entry| entry.membership).map(encode_membership);

@@ -3,6 +3,7 @@
 mod import;
 mod invalid;
 mod read;
+mod upkeep;
 
 use std::{
     io::{Read, Write},

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["resolution"],
     &["room"],
     &["input"],
-    &["server", "query", "output", "stats", "verify"],
+    &["server", "query", "output", "stats", "upkeep", "verify"],
     &["cli", "fuzzing", "generate"],
 ];
 

@@ -13,6 +13,7 @@ mod house;
 mod layers;
 mod orders;
 mod pressure;
+mod purge;
 mod replay;
 mod support;
 

@@ -242,6 +242,10 @@ impl Store for Blocking {
         self.inner.flush(compact)
     }
 
+    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
+        self.inner.compact(table, start, end)
+    }
+
     fn table_bytes(&self) -> Result<Vec<u64>> {
         self.inner.table_bytes()
     }

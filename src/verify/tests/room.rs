@@ -14,9 +14,12 @@ use crate::{
         pdu::{CanonicalEvent, Pdu},
     },
     kv::memory::MemoryStore,
+    room::purge::Purging,
 };
 
 const ROOM: &str = "!wide:a.example";
+/// The second room, number 2.
+const PURGED: &str = "!purged:a.example";
 const ALICE: &str = "@alice:a.example";
 const BOB: &str = "@bob:b.example";
 
@@ -25,6 +28,7 @@ const WIDE: usize = 600;
 
 /// Writes events of the room.
 struct Author {
+    room: &'static str,
     rules: RoomVersionRules,
     depth: i64,
 }
@@ -47,7 +51,7 @@ impl Author {
         let (event_type, state_key, content) = what;
         let ids = |events: &[&Written]| events.iter().map(|event| event.event_id.clone()).collect::<Vec<_>>();
         let mut event = json!({
-            "type": event_type, "sender": sender, "room_id": ROOM, "content": content, "depth": self.depth,
+            "type": event_type, "sender": sender, "room_id": self.room, "content": content, "depth": self.depth,
             "origin_server_ts": 1_700_000_000_000i64 + self.depth, "prev_events": ids(prev), "auth_events": ids(auth),
             "signatures": {"a.example": {"ed25519:1": "not checked here"}}, "hashes": {"sha256": ""},
         });
@@ -101,7 +105,7 @@ fn with_state<'a>(event: &Written, state: impl IntoIterator<Item = &'a Written>)
 /// What happens in the room.
 pub(super) fn story() -> Vec<Input> {
     let rules = RoomVersionId::V10.rules().expect("a known version");
-    let mut author = Author { rules, depth: 0 };
+    let mut author = Author { room: ROOM, rules, depth: 0 };
     let create = json!({"creator": ALICE, "room_version": "10"});
     let create = author.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
     let alice = author.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
@@ -160,12 +164,26 @@ pub(super) fn story() -> Vec<Input> {
     inputs
 }
 
-/// The room, with all that happens in it.
+/// The room, with all that happens in it, and what a purge that was cut off left of another one.
 pub(super) fn told() -> (RoomServer, Arc<MemoryStore>) {
     let (server, store) = server();
-    for input in story() {
+    for input in story().into_iter().chain(short_story()) {
         server.submit(input).and_then(Ticket::wait).expect("every input is taken");
     }
     server.settle().expect("settles");
+    let mut purging = Purging::new(server.inputs.hide(PURGED).expect("the room is here"));
+    // Its events are out of the index and its member out of the users' rooms; all else is still there.
+    for _ in 0..2 {
+        assert!(server.engine.purge_step(&mut purging).expect("writable"));
+    }
     (server, store)
+}
+
+fn short_story() -> Vec<Input> {
+    let rules = RoomVersionId::V10.rules().expect("a known version");
+    let mut author = Author { room: PURGED, rules, depth: 0 };
+    let create = json!({"creator": ALICE, "room_version": "10"});
+    let create = author.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
+    let alice = author.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
+    [&create, &alice].map(live).into()
 }

@@ -1,0 +1,172 @@
+//! Purging a room: it is hidden in one batch, and what it left behind is deleted afterwards, in bounded steps.
+//!
+//! The numbers of events and snapshots mean something only beside their room's, and that is never given out again. So a
+//! room of the same ID can begin as soon as the old one is hidden, and nothing that is left of the old one, on disk or in
+//! a cache, can be taken for the new one's.
+
+use std::sync::Arc;
+
+use super::engine::Engine;
+use crate::{
+    encoding::{event_key::EventKey, keys},
+    error::Result,
+    ids::RoomNid,
+    kv::{Batch, Direction, TableId, prefix_end},
+    tables::{
+        CURRENT_STATE, EVENT_IDS, PURGES, TABLES,
+        interning::member_type,
+        purges::put_purge,
+        rows::{Room, corrupt, decode_identity},
+    },
+};
+
+/// Rows that one step looks at.
+const STEP_ROWS: usize = 256;
+
+/// A room that is hidden and has rows left.
+pub struct Purging {
+    room: Room,
+    place: Place,
+}
+
+/// What is next to be deleted.
+enum Place {
+    /// Index entries, of the events from this key on.
+    Index(Vec<u8>),
+    /// Memberships by user, of the members from this key on.
+    Members(Vec<u8>),
+    /// All rows that begin with the room.
+    Ranges,
+    /// Nothing: the bytes of this table are to come back.
+    Compaction(usize),
+}
+
+impl Purging {
+    /// A purge that begins, or begins again after a crash.
+    pub fn new(room: Room) -> Self {
+        let begin = keys::room(room.nid).to_vec();
+        Self { room, place: Place::Index(begin) }
+    }
+}
+
+impl Engine {
+    /// Hides a room whose writer is at rest: nobody finds it any more. Gives the batch's sequence number.
+    pub fn hide(&self, room: &Room) -> Result<u64> {
+        let mut batch = Batch::default();
+        // Held until the batch is applied: a greater number that is given out meanwhile must not be forgotten.
+        let last = self.hold_last_room();
+        put_purge(&mut batch, room, *last)?;
+        let sequence = self.write(batch)?;
+        drop(last);
+        self.forget_room(&room.id);
+        Ok(sequence)
+    }
+
+    /// Deletes the next part of what a hidden room left behind; `false` once nothing is left.
+    pub fn purge_step(&self, purging: &mut Purging) -> Result<bool> {
+        let nid = purging.room.nid;
+        match &mut purging.place {
+            Place::Index(from) => {
+                let next = self.purge_index(&purging.room, from)?;
+                purging.place = next.map_or_else(|| Place::Members(keys::room(nid).to_vec()), Place::Index);
+            }
+            Place::Members(from) => {
+                let next = self.purge_members(nid, from)?;
+                purging.place = next.map_or(Place::Ranges, Place::Members);
+            }
+            Place::Ranges => {
+                let mut batch = Batch::default();
+                for (table, (start, end)) in ranges(nid) {
+                    batch.delete_range(table, start, end);
+                }
+                self.write(batch)?;
+                self.forget_rows(nid);
+                purging.place = Place::Compaction(0);
+            }
+            Place::Compaction(done) => {
+                if let Some((table, (start, end))) = ranges(nid).nth(*done) {
+                    self.store().compact(table, &start, &end)?;
+                    *done = done.saturating_add(1);
+                    return Ok(true);
+                }
+                // Views that were opened before the room was hidden may have put rows back meanwhile.
+                self.forget_rows(nid);
+                let mut batch = Batch::default();
+                batch.delete(PURGES, keys::room(nid));
+                self.write(batch)?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes a page of events out of the index; gives where the next page begins.
+    fn purge_index(&self, room: &Room, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let rows = self.rows();
+        let page = self.page(EVENT_IDS, room.nid, from)?;
+        let mut event_keys = Vec::with_capacity(page.len());
+        for (key, value) in &page {
+            let identity = decode_identity(room, value).map_err(|malformed| corrupt(EVENT_IDS, key, malformed))?;
+            event_keys.push(identity.key);
+        }
+        // Events whose keys begin alike share a row, which is to be read and written once.
+        event_keys.sort_unstable_by_key(EventKey::prefix);
+        event_keys.dedup_by_key(|key| key.prefix());
+        let mut batch = Batch::default();
+        let _held = self.index_locks(&event_keys);
+        for event_key in &event_keys {
+            rows.remove_from_index(&mut batch, event_key, room.nid)?;
+        }
+        if !batch.is_empty() {
+            self.write(batch)?;
+        }
+        Ok(next_page(&page))
+    }
+
+    /// Deletes the memberships of a page of members by user; gives where the next page begins.
+    fn purge_members(&self, room: RoomNid, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let page = self.page(CURRENT_STATE, room, from)?;
+        let mut batch = Batch::default();
+        for (key, _) in &page {
+            let tuple = keys::tuple_of_current(key);
+            if let Some(tuple) = tuple.filter(|tuple| Some(tuple.event_type) == member_type()) {
+                batch.delete(crate::tables::USER_ROOMS, keys::user_room(tuple.state_key, room));
+            }
+        }
+        if !batch.is_empty() {
+            self.write(batch)?;
+        }
+        Ok(next_page(&page))
+    }
+
+    fn page(&self, table: TableId, room: RoomNid, from: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut page = Vec::new();
+        self.store().scan(table, &keys::room(room), from, Direction::Forward, &mut |key, value| {
+            page.push((key.to_vec(), value.to_vec()));
+            Ok(page.len() < STEP_ROWS)
+        })?;
+        Ok(page)
+    }
+
+    /// Drops a room's rows from memory.
+    fn forget_rows(&self, room: RoomNid) {
+        self.states.forget_room(room);
+        self.events.retain(|(owner, _), _: &Arc<_>| *owner != room);
+        self.keys.retain(|(owner, _), _| *owner != room);
+    }
+}
+
+/// The first key after a page, if it is full.
+fn next_page(page: &[(Vec<u8>, Vec<u8>)]) -> Option<Vec<u8>> {
+    let (last, _) = page.last().filter(|_| page.len() >= STEP_ROWS)?;
+    Some([last.as_slice(), &[0]].concat())
+}
+
+/// The range of a room's rows in every table that is keyed by room.
+fn ranges(room: RoomNid) -> impl Iterator<Item = (TableId, (Vec<u8>, Vec<u8>))> {
+    let start = keys::room(room).to_vec();
+    // No key begins with the greatest prefix but those of the last room, and none is longer than this.
+    let end = prefix_end(&start).unwrap_or_else(|| vec![0xff; 128]);
+    let tables = (0..).map(TableId).zip(TABLES).filter(|(_, table)| table.by_room);
+    tables.map(move |(table, _)| (table, (start.clone(), end.clone())))
+}

@@ -1,0 +1,93 @@
+//! Rooms that were purged: hidden at once, and marked until the last of their rows is gone.
+
+use super::{
+    EVENT_INDEX, HEADS, META, PURGES, ROOM_IDS, ROOMS,
+    rows::{Room, RoomRow, Rows, decode_room, encode_candidates, missing},
+};
+use crate::{
+    encoding::{
+        bytes::{Decoded, seal, unseal},
+        cold,
+        event_key::EventKey,
+        keys,
+    },
+    error::Result,
+    ids::RoomNid,
+    kv::{Batch, Direction},
+};
+
+/// The key in `meta` of the greatest number that any room has had when one was purged.
+pub const LAST_ROOM_KEY: &[u8] = b"last_room";
+
+impl Rows<'_> {
+    /// Loads a room; `None` if it was purged and some of its rows are still there.
+    pub fn unless_purged(&self, nid: RoomNid) -> Result<Option<Room>> {
+        match self.read().get(PURGES, &keys::room(nid))? {
+            Some(_) => Ok(None),
+            None => self.room(nid).map(Some),
+        }
+    }
+
+    /// The rooms that were purged and have rows left, in the order of their numbers.
+    pub fn purges(&self) -> Result<Vec<Room>> {
+        let mut numbers = Vec::new();
+        self.last_numbers(PURGES, &[], &mut |number| numbers.extend(RoomNid::new(number)))?;
+        let load = |nid: RoomNid| {
+            let key = keys::room(nid);
+            let room = self.decode(PURGES, &key, |bytes| decode_purge(nid, bytes))?;
+            room.ok_or_else(|| missing(PURGES, &key))
+        };
+        numbers.into_iter().map(load).collect()
+    }
+
+    /// The greatest number that a room of this store has or had; 0 if there was none.
+    pub fn last_room(&self) -> Result<u32> {
+        let mut last = self.decode(META, LAST_ROOM_KEY, decode_last_room)?.unwrap_or_default();
+        self.read().scan(ROOMS, &[], &[0xff; 4], Direction::Reverse, &mut |key, _| {
+            last = last.max(keys::last_number(key).unwrap_or_default());
+            Ok(false)
+        })?;
+        Ok(last)
+    }
+
+    /// Takes a room's events out of the index row of a key.
+    pub fn remove_from_index(&self, batch: &mut Batch, event_key: &EventKey, room: RoomNid) -> Result<()> {
+        let mut candidates = self.candidates(event_key)?;
+        let before = candidates.len();
+        candidates.retain(|(owner, _)| *owner != room);
+        if candidates.is_empty() {
+            batch.delete(EVENT_INDEX, event_key.prefix());
+        } else if candidates.len() < before {
+            batch.put(EVENT_INDEX, event_key.prefix(), encode_candidates(&candidates));
+        }
+        Ok(())
+    }
+}
+
+/// Hides a room: nobody finds it any more, and its mark says what is left to delete. `last_room` is the greatest number
+/// that any room has had, so that none is given out twice.
+pub fn put_purge(batch: &mut Batch, room: &Room, last_room: u32) -> Result<()> {
+    let key = keys::room(room.nid);
+    for table in [ROOMS, HEADS] {
+        batch.delete(table, key);
+    }
+    batch.delete(ROOM_IDS, room.id.as_bytes());
+    let mut mark = cold::encode(&RoomRow::of(room))?;
+    seal(&key, &mut mark);
+    batch.put(PURGES, key, mark);
+    let mut last = cold::encode(&(last_room,))?;
+    seal(LAST_ROOM_KEY, &mut last);
+    batch.put(META, LAST_ROOM_KEY, last);
+    Ok(())
+}
+
+/// Reads the mark of a purged room.
+pub fn decode_purge(nid: RoomNid, sealed: &[u8]) -> Decoded<Room> {
+    let row = cold::decode(unseal(&keys::room(nid), sealed)?)?;
+    decode_room(nid, row)
+}
+
+/// Reads the greatest number of a room that `meta` remembers.
+pub fn decode_last_room(sealed: &[u8]) -> Decoded<u32> {
+    cold::decode::<(u32,)>(unseal(LAST_ROOM_KEY, sealed)?).map(|(last,)| last)
+}
