@@ -118,8 +118,8 @@ struct Summary {
 
 pub(super) fn run(place: &Place, arguments: &Arguments, output: &mut Output) -> Result<Ending, Failure> {
     let mut options = Options::default();
-    if arguments.strict && !arguments.each {
-        // One line at a time, and nobody is told of any before the end: one sync is enough.
+    if !arguments.each {
+        // Nobody is told of any line before the end: one sync is enough.
         options.durability = Durability::Buffered;
     }
     let is_there = |file: &PathBuf| file.as_os_str() == "-" || fs::metadata(file).is_ok_and(|file| !file.is_dir());
