@@ -96,8 +96,8 @@ tables! {
     POSITIONS = "positions" { "room position" => "event, what happened", Truth, Scan, Events, by_room: true }
     /// State events by the auth events that they name.
     AUTH_CHILDREN = "auth_children" { "room event child" => "", Derived, Scan, Events, by_room: true }
-    /// Events by those prev events that hide nothing or were not here.
-    PREV_CHILDREN = "prev_children" { "room event_key child" => "", Derived, Scan, Events, by_room: true }
+    /// Events by those prev events that hide nothing or were not here, behind a mark for each such prev event.
+    PREV_CHILDREN = "prev_children" { "room event_key child" => "", Derived, Point, Events, by_room: true }
     /// The packed log of state changes.
     PACKS = "packs" { "room first_snapshot" => "pack", Truth, Scan, State, by_room: true }
     /// Whole states, as lists of shared blocks.

@@ -43,7 +43,7 @@ pub fn prev_child(room: RoomNid, prev: &EventKey, child: EventNid) -> Vec<u8> {
     [prev_children(room, prev).as_slice(), &child.number().to_be_bytes()].concat()
 }
 
-/// `room event_key`: the events that name this prev event; also a parked input by its event.
+/// `room event_key`: the events that name this prev event, and their mark; also a parked input by its event.
 pub fn prev_children(room: RoomNid, prev: &EventKey) -> Vec<u8> {
     [&self::room(room), prev.as_bytes().as_slice()].concat()
 }

@@ -7,7 +7,7 @@ use super::{
     merge::Changed,
     outcome::{Kind, Outcome, Position},
     pipeline::{Processed, describe},
-    references::parse_id,
+    references::{References, parse_id},
     writer::{Draft, RoomWriter},
 };
 use crate::{
@@ -24,10 +24,11 @@ use crate::{
     resolution::{AuthEvent, content::Content},
     state::difference::differences,
     tables::{
-        AUTH_CHILDREN, PREV_CHILDREN,
+        AUTH_CHILDREN,
         interning::member_type,
         rows::{
             CurrentEntry, EventIdentity, Happening, put_body, put_current, put_event_row, put_identity, put_position,
+            put_prev_child,
         },
     },
 };
@@ -56,6 +57,7 @@ impl RoomWriter {
         pdu: &Pdu,
         nid: EventNid,
         row: &EventRow,
+        references: &References,
         was_outlier: bool,
         draft: &mut Draft,
     ) -> Result<()> {
@@ -83,21 +85,14 @@ impl RoomWriter {
             }
         }
         if row.in_graph() {
-            for (prev, key) in row.prev_events.iter().zip(pdu.prev_keys()) {
-                let hides = match prev {
-                    Some(prev) => {
-                        let prev = self.engine.rows().event_row(room, *prev)?;
-                        prev.in_graph() && !prev.is_transparent()
-                    }
-                    None => false,
-                };
-                if !hides {
-                    batch.put(PREV_CHILDREN, keys::prev_child(room, key, nid), []);
+            for (prev, key) in references.prev_rows.iter().zip(pdu.prev_keys()) {
+                if prev.as_ref().is_none_or(|prev| !prev.in_graph() || prev.is_transparent()) {
+                    put_prev_child(batch, room, key, nid);
                 }
             }
         }
         if !was_outlier {
-            self.adopt(&pdu.key(), nid, draft)?;
+            self.adopt(&pdu.key(), nid, &references.children, draft)?;
         }
         let counts = &mut draft.head.counts;
         if was_outlier {
@@ -117,11 +112,11 @@ impl RoomWriter {
     }
 
     /// Makes events that came before this one of their prev events point to it.
-    fn adopt(&self, key: &EventKey, nid: EventNid, draft: &mut Draft) -> Result<()> {
+    fn adopt(&self, key: &EventKey, nid: EventNid, children: &[EventNid], draft: &mut Draft) -> Result<()> {
         let rows = self.engine.rows();
-        for child in rows.prev_children(self.room.nid, key)? {
-            let mut row = rows.event_row(self.room.nid, child)?;
-            let body = rows.event_body(self.room.nid, child)?;
+        for child in children {
+            let mut row = rows.event_row(self.room.nid, *child)?;
+            let body = rows.event_body(self.room.nid, *child)?;
             let wrong = |_| Error::internal("a stored body is not JSON");
             let pdu = Pdu::parse(Json::parse(&body).map_err(wrong)?, &self.room.rules)?;
             for (prev, prev_key) in row.prev_events.iter_mut().zip(pdu.prev_keys()) {
@@ -129,7 +124,7 @@ impl RoomWriter {
                     *prev = Some(nid);
                 }
             }
-            put_event_row(&mut draft.batch, self.room.nid, child, &row);
+            put_event_row(&mut draft.batch, self.room.nid, *child, &row);
         }
         Ok(())
     }
@@ -192,6 +187,9 @@ impl RoomWriter {
         drop(index);
         self.engine.keys.insert((self.room.nid, key), nid);
         self.engine.events.insert((self.room.nid, nid), event);
+        for (tuple, _, after) in &changes {
+            self.engine.current.insert((self.room.nid, *tuple), *after);
+        }
         let event_id = parse_id(pdu.event_id())?;
         let position = Position(row.position);
         let outcome = match &row.verdict {

@@ -12,7 +12,7 @@ use ruma_common::RoomVersionId;
 use crate::{
     encoding::event_key::EventKey,
     error::{Error, Result},
-    ids::{EventNid, RoomNid},
+    ids::{EventNid, RoomNid, StateTuple},
     kv::{Batch, Read, Store},
     resolution::AuthEvent,
     state::source::{StateCaches, StoredStates},
@@ -33,6 +33,8 @@ pub struct Engine {
     pub events: Cache<(RoomNid, EventNid), Arc<AuthEvent>, EventWeight>,
     /// Events by key. An event keeps its number for ever.
     pub keys: Cache<(RoomNid, EventKey), EventNid>,
+    /// Entries of current states. Only a room's writer adds to it and changes it.
+    pub current: Cache<(RoomNid, StateTuple), Option<EventNid>>,
     rooms: Cache<Box<str>, Arc<Room>>,
     last_room: Mutex<u32>,
     last_sequence: AtomicU64,
@@ -61,7 +63,8 @@ impl Engine {
             interner: Interner::open(&*store, part)?,
             states: StateCaches::new(part * 3),
             events: Cache::with_weighter(part / 512, (part * 3) as u64, EventWeight),
-            keys: Cache::new(part / 64),
+            keys: Cache::new(part / 128),
+            current: Cache::new(part / 64),
             rooms: Cache::new(4096),
             last_room: Mutex::new(last_room),
             last_sequence: AtomicU64::new(0),

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::writer::RoomWriter;
 use crate::{
-    encoding::{event_key::EventKey, event_row::EventRow},
+    encoding::event_row::EventRow,
     error::Result,
     ids::EventNid,
 };
@@ -18,12 +18,12 @@ impl RoomWriter {
     pub(super) fn extremities_after(
         &self,
         nid: EventNid,
-        key: &EventKey,
         row: &EventRow,
+        children: &[EventNid],
     ) -> Result<SmallVec<[EventNid; 4]>> {
         let mut extremities = self.head.extremities.clone();
         // An event can come after those that name it: their state was supplied.
-        let has_descendant = self.has_accepted_descendant(key)?;
+        let has_descendant = self.has_accepted_descendant(children)?;
         let counts = !row.is_transparent();
         if counts || has_descendant {
             self.remove_ancestors(row, &mut extremities)?;
@@ -58,21 +58,18 @@ impl RoomWriter {
         Ok(())
     }
 
-    /// Tells whether an accepted New event descends from the event of this key, be it through transparent ones.
-    fn has_accepted_descendant(&self, key: &EventKey) -> Result<bool> {
+    /// Tells whether one of these events, or of those that descend from them through transparent ones, is an accepted
+    /// New event.
+    fn has_accepted_descendant(&self, children: &[EventNid]) -> Result<bool> {
         let rows = self.engine.rows();
-        let mut seen = FxHashSet::default();
-        let mut ahead = vec![*key];
-        while let Some(key) = ahead.pop() {
-            for child in rows.prev_children(self.room.nid, &key)? {
-                if !seen.insert(child) {
-                    continue;
-                }
-                if !rows.event_row(self.room.nid, child)?.is_transparent() {
-                    return Ok(true);
-                }
-                ahead.push(rows.event_identity(&self.room, child)?.key);
+        let mut seen: FxHashSet<EventNid> = children.iter().copied().collect();
+        let mut ahead = children.to_vec();
+        while let Some(child) = ahead.pop() {
+            if !rows.event_row(self.room.nid, child)?.is_transparent() {
+                return Ok(true);
             }
+            let key = rows.event_identity(&self.room, child)?.key;
+            ahead.extend(rows.prev_children(self.room.nid, &key)?.into_iter().filter(|child| seen.insert(*child)));
         }
         Ok(false)
     }

@@ -77,6 +77,17 @@ impl RoomFacts<'_> {
         })
     }
 
+    /// The event at a key of the current state, as stored. Only the room's writer asks, and it notes what it changes.
+    fn in_current_state(&self, tuple: StateTuple) -> Result<Option<EventNid>> {
+        let key = (self.room.nid, tuple);
+        if let Some(event) = self.engine.current.get(&key) {
+            return Ok(event);
+        }
+        let event = self.engine.rows().current_entry(self.room.nid, tuple)?.map(|entry| entry.event);
+        self.engine.current.insert(key, event);
+        Ok(event)
+    }
+
     /// What the rules ask about prev events.
     pub fn prev_events(&self, prev_events: &[Option<EventNid>]) -> PrevEvents {
         match prev_events {
@@ -119,8 +130,8 @@ pub struct StateView<'a> {
 impl StateView<'_> {
     /// The events at keys, in their order.
     pub fn get_many(&self, tuples: &[StateTuple]) -> Result<Vec<Option<EventNid>>> {
-        let rows = self.facts.engine.rows();
-        let mut events = get_near(&self.states, rows, self.facts.room.nid, self.current, self.snapshot, tuples)?;
+        let in_current = |tuple| self.facts.in_current_state(tuple);
+        let mut events = get_near(&self.states, (self.current, &in_current), self.snapshot, tuples)?;
         for (tuple, event) in tuples.iter().zip(&mut events) {
             if let Ok(place) = self.changes.binary_search_by_key(tuple, |change| change.0) {
                 *event = self.changes.get(place).and_then(|change| change.1);

@@ -141,8 +141,8 @@ impl RoomWriter {
         if pdu.is_create() && row.verdict.is_accepted() {
             draft.head.create = Some(nid);
         }
-        self.place(pdu, nid, &row, outlier.is_some(), &mut draft)?;
-        let changes = if row.in_graph() { self.advance(pdu, nid, &row, &event, &mut draft)? } else { Vec::new() };
+        self.place(pdu, nid, &row, references, outlier.is_some(), &mut draft)?;
+        let changes = if row.in_graph() { self.advance(nid, &row, references, &event, &mut draft)? } else { Vec::new() };
 
         // One atomic batch.
         self.commit(pdu, nid, &row, event, changes, draft)
@@ -253,13 +253,13 @@ impl RoomWriter {
     /// Moves extremities and current state on; gives what changed in the current state.
     fn advance(
         &mut self,
-        pdu: &Pdu,
         nid: EventNid,
         row: &EventRow,
+        references: &References,
         event: &Arc<AuthEvent>,
         draft: &mut Draft,
     ) -> Result<Vec<Changed>> {
-        draft.head.extremities = self.extremities_after(nid, &pdu.key(), row)?;
+        draft.head.extremities = self.extremities_after(nid, row, &references.children)?;
         if draft.head.extremities == self.head.extremities {
             return Ok(Vec::new());
         }

@@ -11,7 +11,7 @@ use super::{
     writer::RoomWriter,
 };
 use crate::{
-    encoding::{event_key::EventKey, event_row::States, pdu::Pdu},
+    encoding::{event_key::EventKey, event_row::EventRow, pdu::Pdu},
     error::{Error, Result},
     ids::{EventNid, SnapshotNid, StateTuple},
     resolution::{
@@ -25,8 +25,10 @@ use crate::{
 pub(super) struct References {
     /// Prev events in the order of the PDU; `None` for one that is not stored.
     pub(super) prev_events: SmallVec<[Option<EventNid>; 2]>,
-    /// The states around the prev events that have a place in the graph; `None` for the others.
-    pub(super) prev_states: SmallVec<[Option<States>; 2]>,
+    /// Their rows.
+    pub(super) prev_rows: SmallVec<[Option<EventRow>; 2]>,
+    /// Events that were placed before this one though they name it among their prev events.
+    pub(super) children: Vec<EventNid>,
     /// Auth events, in the order of the PDU.
     pub(super) auth_events: Vec<(EventNid, Arc<AuthEvent>)>,
     /// The supplied state, without entries that are rejected here.
@@ -76,6 +78,7 @@ impl RoomWriter {
             references.supplied = self.supplied_state(input, &mut references.missing)?;
         }
         self.prev_references(pdu, input, &mut references)?;
+        references.children = self.engine.rows().prev_children(self.room.nid, &pdu.key())?;
         Ok(references)
     }
 
@@ -105,14 +108,14 @@ impl RoomWriter {
         for (event_id, key) in pdu.prev_events().iter().zip(pdu.prev_keys()) {
             let nid = self.find(key)?;
             let row = nid.map(|nid| self.engine.rows().event_row(self.room.nid, nid)).transpose()?;
-            let states = row.as_ref().filter(|row| row.in_graph()).and_then(|row| row.states);
+            let has_state = row.as_ref().is_some_and(|row| row.in_graph() && row.states.is_some());
             if nid.is_none() && self.is_foreign(event_id)? {
                 references.foreign.get_or_insert(Reason::new(Rule::ForeignPrevEvent, event_id.clone()));
-            } else if needed && states.is_none() {
+            } else if needed && !has_state {
                 references.missing.prev.push(parse_id(event_id)?);
             }
             references.prev_events.push(nid);
-            references.prev_states.push(states);
+            references.prev_rows.push(row);
         }
         Ok(())
     }
@@ -163,8 +166,8 @@ impl RoomWriter {
     /// The distinct states after the prev events; `None` if one of them has no state here.
     pub(super) fn states_after_prev(references: &References) -> Option<SmallVec<[SnapshotNid; 4]>> {
         let mut states = SmallVec::new();
-        for prev in &references.prev_states {
-            states.push(prev.as_ref()?.after);
+        for prev in &references.prev_rows {
+            states.push(prev.as_ref().filter(|prev| prev.in_graph())?.states?.after);
         }
         states.sort_unstable();
         states.dedup();

@@ -144,7 +144,7 @@ impl Weighter<u32, Arc<str>> for NameWeight {
 struct Names {
     by_name: TableId,
     by_number: TableId,
-    well_known: &'static [&'static str],
+    well_known: Box<[Arc<str>]>,
     numbers: Cache<Arc<str>, u32, NameWeight>,
     names: Cache<u32, Arc<str>, NameWeight>,
     fresh: Mutex<Fresh>,
@@ -175,7 +175,7 @@ impl Names {
         Ok(Self {
             by_name,
             by_number,
-            well_known,
+            well_known: well_known.iter().map(|name| Arc::from(*name)).collect(),
             numbers: Cache::with_weighter(items, memory as u64 / 2, NameWeight),
             names: Cache::with_weighter(items, memory as u64 / 2, NameWeight),
             fresh: Mutex::new(Fresh { next, numbers: FxHashMap::default(), names: FxHashMap::default() }),
@@ -183,7 +183,7 @@ impl Names {
     }
 
     fn well_known(&self, name: &str) -> Option<u32> {
-        let place = self.well_known.iter().position(|known| *known == name)?;
+        let place = self.well_known.iter().position(|known| **known == *name)?;
         u32::try_from(place + 1).ok()
     }
 
@@ -241,7 +241,7 @@ impl Names {
     fn name(&self, read: &dyn Read, number: u32) -> Result<Arc<str>> {
         let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
         if let Some(known) = place.and_then(|place| self.well_known.get(place)) {
-            return Ok((*known).into());
+            return Ok(known.clone());
         }
         if let Some(name) = self.names.get(&number) {
             return Ok(name);

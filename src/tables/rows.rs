@@ -289,8 +289,17 @@ impl<'a> Rows<'a> {
     /// The events that name a prev event of this key, which hides nothing or was not here when they were placed.
     pub fn prev_children(&self, room: RoomNid, prev: &EventKey) -> Result<Vec<EventNid>> {
         let mut children = Vec::new();
-        let prefix = keys::prev_children(room, prev);
-        self.last_numbers(PREV_CHILDREN, &prefix, &mut |number| children.extend(EventNid::new(number)))?;
+        let mark = keys::prev_children(room, prev);
+        // Few events have such children. A look-up passes a Bloom filter, where a scan would ask every level.
+        if self.read.get(PREV_CHILDREN, &mark)?.is_none() {
+            return Ok(children);
+        }
+        self.read.scan(PREV_CHILDREN, &mark, &mark, Direction::Forward, &mut |key, _| {
+            if key != mark {
+                children.extend(keys::last_number(key).and_then(EventNid::new));
+            }
+            Ok(true)
+        })?;
         Ok(children)
     }
 
@@ -424,6 +433,12 @@ pub fn put_position(batch: &mut Batch, room: RoomNid, position: u32, happening: 
     };
     put_varint(&mut value, u64::from(happening.event.number()) * 3 + kind);
     batch.put(POSITIONS, keys::position(room, position), value);
+}
+
+/// Writes that an event names a prev event, and the mark that there is one that does.
+pub fn put_prev_child(batch: &mut Batch, room: RoomNid, prev: &EventKey, child: EventNid) {
+    batch.put(PREV_CHILDREN, keys::prev_children(room, prev), []);
+    batch.put(PREV_CHILDREN, keys::prev_child(room, prev, child), []);
 }
 
 /// Writes or removes an entry of the current state, and with it the membership of its user.

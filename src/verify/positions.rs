@@ -110,7 +110,12 @@ impl RoomCheck<'_, '_> {
         }
         edges.sort_unstable();
         let mut rows = RowStream::new(self.check, PREV_CHILDREN, &keys::room(self.room.nid));
+        let mut marked = None;
         for (prev, child) in edges {
+            if marked != Some(prev) {
+                rows.take(self.check, &keys::prev_children(self.room.nid, &prev))?;
+                marked = Some(prev);
+            }
             let key = keys::prev_child(self.room.nid, &prev, child);
             if rows.take(self.check, &key)?.is_some_and(|value| !value.is_empty()) {
                 self.check.problem(PREV_CHILDREN, &key, "a value where there is none");
