@@ -7,11 +7,7 @@ use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use super::writer::RoomWriter;
-use crate::{
-    encoding::event_row::EventRow,
-    error::Result,
-    ids::EventNid,
-};
+use crate::{encoding::event_row::EventRow, error::Result, ids::EventNid};
 
 impl RoomWriter {
     /// The extremities after an event got its place, ascending.

@@ -142,7 +142,8 @@ impl RoomWriter {
             draft.head.create = Some(nid);
         }
         self.place(pdu, nid, &row, references, outlier.is_some(), &mut draft)?;
-        let changes = if row.in_graph() { self.advance(nid, &row, references, &event, &mut draft)? } else { Vec::new() };
+        let changes =
+            if row.in_graph() { self.advance(nid, &row, references, &event, &mut draft)? } else { Vec::new() };
 
         // One atomic batch.
         self.commit(pdu, nid, &row, event, changes, draft)

@@ -153,6 +153,7 @@ impl Engine {
         self.states.forget_room(room);
         self.events.retain(|(owner, _), _: &Arc<_>| *owner != room);
         self.keys.retain(|(owner, _), _| *owner != room);
+        self.current.retain(|(owner, _), _| *owner != room);
     }
 }
 
