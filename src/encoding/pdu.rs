@@ -56,6 +56,8 @@ pub struct Pdu {
 struct References {
     event_ids: Vec<Box<str>>,
     keys: Vec<EventKey>,
+    /// One that the PDU names again.
+    repeated: Option<Box<str>>,
 }
 
 impl Pdu {
@@ -65,7 +67,8 @@ impl Pdu {
     /// `unsigned` is dropped first. If the content hash does not match, the event is redacted before any field below is
     /// read (specification, "Checks performed on receipt of a PDU", step 3). The event ID is computed where the room
     /// version says that it is a hash; a field `event_id` is then a field like any other, which redaction keeps and
-    /// both hashes cover. An event that an array names twice is listed once.
+    /// both hashes cover. An event that an array names twice is listed once; see
+    /// [`Pdu::repeated_auth_event`].
     ///
     /// # Errors
     ///
@@ -207,6 +210,11 @@ impl Pdu {
     /// The keys of [`Pdu::auth_events`], in the same order.
     pub fn auth_keys(&self) -> &[EventKey] {
         &self.auth_events.keys
+    }
+
+    /// An event that `auth_events` names more than once, which the authorisation rules reject.
+    pub fn repeated_auth_event(&self) -> Option<&str> {
+        self.auth_events.repeated.as_deref()
     }
 
     /// What an `m.room.redaction` event redacts: the text that stands where its room version wants it, unchecked.
@@ -386,7 +394,9 @@ fn references(object: &Object, field: &str, most: usize, rules: &RoomVersionRule
                 &format!("has an entry {index} that is no reference of the room version"),
             ));
         };
-        if !references.keys.contains(&key) {
+        if references.keys.contains(&key) {
+            references.repeated = Some(event_id.clone());
+        } else {
             references.event_ids.push(event_id.clone());
             references.keys.push(key);
         }

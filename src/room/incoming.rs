@@ -72,6 +72,14 @@ impl RoomWriter {
         if pdu.prev_events().is_empty() {
             return Ok(Some(Reason::new(Rule::NoPrevEvents, "")));
         }
+        // "If type is m.room.create: if it has any prev_events, reject", whatever its state key.
+        if let Err(reason) = auth::check_create(&self.room.rules, event, None) {
+            return Ok(Some(reason));
+        }
+        // "If there are duplicate entries for a given type and state_key pair, reject": also one event named twice.
+        if let Some(event_id) = pdu.repeated_auth_event() {
+            return Ok(Some(Reason::new(Rule::DuplicateAuthEvent, event_id)));
+        }
         let events: Vec<Arc<AuthEvent>> = references.auth_events.iter().map(|(_, event)| event.clone()).collect();
         if let Err(reason) = auth::check_auth_events(&self.room.rules, event, &events) {
             return Ok(Some(reason));

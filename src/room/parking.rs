@@ -39,8 +39,10 @@ impl RoomWriter {
             return Ok(Again::Not);
         }
         let Some(row) = self.engine.rows().parked(self.room.nid, &pdu.key())? else { return Ok(Again::Not) };
+        let has_failed = row.failed.is_some();
         let parked = input_of(row)?;
-        if input.kind <= parked.kind && (input.state.is_none() || parked.state.is_some()) {
+        // One that could not be decided is tried again.
+        if !has_failed && input.kind <= parked.kind && (input.state.is_none() || parked.state.is_some()) {
             let outcome = Outcome::Duplicate { event_id: parse_id(pdu.event_id())?, first: FirstVerdict::Parked };
             return Ok(Again::Duplicate(Processed { outcome, sequence: self.engine.last_sequence(), landed: None }));
         }

@@ -215,6 +215,11 @@ impl RoomWriter {
         if input.kind != Kind::New || input.local || self.head.extremities.is_empty() {
             return Ok(None);
         }
+        let mut prev_events: Vec<EventNid> = references.prev_events.iter().flatten().copied().collect();
+        prev_events.sort_unstable();
+        if prev_events.len() == references.prev_events.len() && prev_events == self.head.extremities.to_vec() {
+            return Ok(None);
+        }
         if references.supplied.is_some() {
             let mut states = self.states_after(&self.head.extremities)?;
             states.push(before);
@@ -225,9 +230,7 @@ impl RoomWriter {
                 changes.into_iter().map(|(tuple, _, after)| (tuple, after)).collect();
             return self.check_by_state(event, parent, &changes);
         }
-        let mut prev_events: Vec<EventNid> = references.prev_events.iter().flatten().copied().collect();
-        prev_events.sort_unstable();
-        if prev_events == self.head.extremities.to_vec() || before == self.head.current.snapshot {
+        if before == self.head.current.snapshot {
             return Ok(None);
         }
         self.check_by_state(event, self.head.current.snapshot, &[])

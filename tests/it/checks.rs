@@ -229,6 +229,71 @@ fn an_event_that_names_a_rejected_event_is_rejected() {
     assert!(rejection(outcome).contains("was itself rejected"));
 }
 
+/// Without the rule anybody, be he no member, could send state of this type.
+#[test]
+fn a_create_event_with_prev_events_is_rejected_whatever_its_state_key() {
+    let mut scene = Scene::new("!m:a.example");
+    start(&mut scene);
+    for state_key in [None, Some(""), Some("x")] {
+        let content = json!({ "creator": MALLORY, "room_version": "10" });
+        let make = Make { sender: MALLORY, event_type: "m.room.create", state_key, content, auth: vec![] };
+        assert!(matches!(scene.make(&make), Outcome::Rejected { .. }), "{state_key:?}");
+    }
+}
+
+#[test]
+fn an_event_that_names_an_auth_event_twice_is_rejected() {
+    let mut scene = Scene::new("!n:a.example");
+    let Start { create, levels, admin, .. } = start(&mut scene);
+    let outcome = scene.make(&message(ADMIN, vec![&create, &levels, &admin, &levels]));
+    assert!(matches!(outcome, Outcome::Rejected { .. }), "{outcome:?}");
+}
+
+/// Where the prev events are exactly the extremities there is nothing that the sender cannot have known.
+#[test]
+fn an_event_on_the_extremities_is_not_soft_failed_by_the_state_that_came_with_it() {
+    let mut scene = Scene::new("!o:a.example");
+    let Start { create, levels, rules, admin } = start(&mut scene);
+    let mallory = scene.accepted(&member(MALLORY, MALLORY, "join", vec![&create, &levels, &rules]));
+    scene.accepted(&member(ADMIN, MALLORY, "ban", vec![&create, &levels, &admin, &mallory]));
+    let prev: Vec<String> = scene.last.iter().cloned().collect();
+    let mut input = Input::new(scene.pdu(&message(MALLORY, vec![&create, &levels, &mallory]), &prev));
+    let state = [&create, &levels, &rules, &admin, &mallory];
+    input.state = Some(state.iter().map(|id| id.as_str().try_into().expect("an event ID")).collect());
+    let outcome = scene.submit(input).expect("well-formed");
+    assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+}
+
+/// A parked input whose state turns out to be wrong stays, with the reason, until a right one comes.
+#[test]
+fn a_parked_input_that_could_not_be_decided_is_tried_again_with_another_state() {
+    let mut scene = Scene::new("!p:a.example");
+    let Start { create, levels, rules, admin } = start(&mut scene);
+    let later = scene.pdu(&message(ADMIN, vec![&create, &levels, &admin]), std::slice::from_ref(&admin));
+    let mut probe = Scene::new("!p:a.example");
+    start(&mut probe);
+    let wanted = probe.submit(Input::new(later.clone())).expect("well-formed").event_id().clone();
+    let gap = ["$mAEDbIh-M8o0-wvOPoSSBQcnOZZVHGKRSVzLcsOP0zQ".to_owned()];
+    let pdu = scene.pdu(&message(ADMIN, vec![&create, &levels, &admin]), &gap);
+    let with_state = |last: &str| {
+        let mut input = Input::new(pdu.clone());
+        let ids = [create.as_str(), &levels, &rules, last];
+        input.state = Some(ids.iter().map(|&id| id.try_into().expect("an event ID")).collect());
+        input
+    };
+    // What it waits for turns out to be no state event.
+    let outcome = scene.submit(with_state(wanted.as_str())).expect("well-formed");
+    assert!(matches!(outcome, Outcome::Parked(_)), "{outcome:?}");
+    scene.submit(Input::new(later)).expect("well-formed");
+    let parked = scene.server.view().rooms().expect("readable")[0].parked().expect("readable");
+    assert!(parked[0].failed.as_ref().is_some_and(|why| why.contains("no state event")), "{parked:?}");
+    let error = scene.submit(with_state(wanted.as_str())).expect_err("as wrong as before");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let outcome = scene.submit(with_state(&admin)).expect("well-formed");
+    assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+    assert_eq!(scene.server.view().rooms().expect("readable")[0].counts().parked, 0);
+}
+
 #[test]
 fn a_second_create_event_is_rejected() {
     let mut scene = Scene::new("!f:a.example");
