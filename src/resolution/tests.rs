@@ -9,3 +9,4 @@ mod room;
 mod ruma;
 mod scenarios;
 mod scenarios_v1;
+mod text_v1;

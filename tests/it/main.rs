@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 mod checks;
 #[cfg(feature = "cli")]
 mod cli;
+mod contested;
 #[cfg(all(feature = "cli", feature = "rocksdb"))]
 mod crash;
 mod duplicates;

@@ -228,6 +228,12 @@ impl Room {
         self.tuples.get(&(event_type.to_owned(), state_key.to_owned())).copied()
     }
 
+    /// The type and the state key that a key stands for.
+    pub(super) fn name(&self, tuple: StateTuple) -> (String, String) {
+        let place = |number: u32| number as usize - 1;
+        (self.types[place(tuple.event_type.number())].clone(), self.keys[place(tuple.state_key.number())].clone())
+    }
+
     fn intern(&mut self, event_type: &str, state_key: &str) -> StateTuple {
         fn number(list: &mut Vec<String>, text: &str) -> u32 {
             let place = list.iter().position(|known| known == text).unwrap_or_else(|| {
