@@ -1,19 +1,24 @@
 //! The room as a server sees it that joined late: outliers and a told state first, gaps, history by backfill.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use roomserver::Kind;
 use ruma_common::OwnedEventId;
 
 use super::{
-    pdu::In,
+    pdu::{In, Pdu},
     plain::{Plain, Verdict},
     random::Random,
+    rooms::Room,
 };
 
-/// The inputs of a server that joins somewhere in the middle of `inputs`, which `full` has taken.
-pub fn late_view(full: &Plain, inputs: &[In], seed: u64) -> Vec<In> {
-    let mut view = View { full, inputs, random: Random::new(seed), timed: Vec::new() };
+/// The inputs of a server that joins somewhere in the middle of a room.
+pub fn late_view(room: &Room, seed: u64) -> Vec<In> {
+    let Room { plain: full, inputs, unspoilt, .. } = room;
+    let mut view = View { full, inputs, unspoilt, random: Random::new(seed), timed: Vec::new() };
     let join = view.join();
     for place in 0..inputs.len() {
         if place > join {
@@ -29,6 +34,7 @@ pub fn late_view(full: &Plain, inputs: &[In], seed: u64) -> Vec<In> {
 struct View<'a> {
     full: &'a Plain,
     inputs: &'a [In],
+    unspoilt: &'a BTreeMap<OwnedEventId, Rc<Pdu>>,
     random: Random,
     /// When each input comes: a place in the room, in tenths.
     timed: Vec<(usize, In)>,
@@ -37,7 +43,10 @@ struct View<'a> {
 impl View<'_> {
     fn put(&mut self, time: usize, place: usize, kind: Kind, state: Option<Vec<OwnedEventId>>) {
         let input = &self.inputs[place];
-        self.timed.push((time, In { pdu: input.pdu.clone(), kind, state, local: input.local }));
+        // Each copy may be one with a right content hash.
+        let unspoilt = self.unspoilt.get(&input.pdu.id).filter(|_| self.random.percent(50));
+        let pdu = Rc::clone(unspoilt.unwrap_or(&input.pdu));
+        self.timed.push((time, In { pdu, kind, state, local: input.local }));
     }
 
     /// The join: the state before it and the auth chains as outliers, and the event with its state. Gives its place.

@@ -1,7 +1,7 @@
 //! Rooms of people who disagree: bans, demotions, join rules and joins at once, in forks, fans and braids. What is sent
 //! may be refused.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use roomserver::Kind;
 use ruma_common::{OwnedEventId, RoomVersionId, room_version_rules::RoomVersionRules};
@@ -46,6 +46,8 @@ pub struct Room {
     pub plain: Plain,
     /// What a server that misses nothing got.
     pub inputs: Vec<In>,
+    /// Copies with a right content hash, of events that came first with a wrong one.
+    pub unspoilt: BTreeMap<OwnedEventId, Rc<Pdu>>,
     room_id: Option<String>,
     /// Nearly all events have one time.
     still: bool,
@@ -62,7 +64,16 @@ impl Room {
         let by_hash = rules.authorization.room_create_event_id_as_room_id;
         let room_id = (!by_hash).then(|| "!room:one".to_owned());
         let plain = Plain::new(rules.clone());
-        let mut room = Self { random, version: version.clone(), rules, plain, inputs: Vec::new(), room_id, still };
+        let mut room = Self {
+            random,
+            version: version.clone(),
+            rules,
+            plain,
+            inputs: Vec::new(),
+            unspoilt: BTreeMap::new(),
+            room_id,
+            still,
+        };
         let mut content = json!({ "room_version": version.as_str(), "creator": ALICE });
         if by_hash && room.random.percent(40) {
             content["additional_creators"] = json!(["@bob:two"]);
@@ -246,7 +257,13 @@ impl Room {
             event["event_id"] = json!(format!("${}{place}:{server}", self.random.below(1000)));
         }
         let spoilt = place > 8 && self.random.percent(2);
-        Pdu::make(event, &self.rules, spoilt)
+        let pdu = Pdu::make(event.clone(), &self.rules, spoilt);
+        if spoilt {
+            // Where redaction keeps all content the spoilt copy is another event.
+            let other = Pdu::make(event, &self.rules, false);
+            self.unspoilt.insert(other.id.clone(), other);
+        }
+        pdu
     }
 
     /// Takes an event in; gives its place.
