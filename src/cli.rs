@@ -4,6 +4,7 @@
 //! with 0 if all is done, 1 if something is wrong with what it looked at (an invalid line, a difference, a problem), 2 if
 //! it could not do its work.
 
+mod bench;
 mod demo;
 mod event;
 mod export;
@@ -14,6 +15,7 @@ mod lines;
 mod output;
 mod purge;
 mod room;
+mod scratch;
 mod state;
 mod stats;
 mod store;
@@ -96,6 +98,8 @@ enum Command {
         /// The directory: its *.jsonl, *.jsonl.gz and *.jsonl.zst
         directory: PathBuf,
     },
+    /// Measure this engine beside others
+    Bench(bench::Arguments),
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -167,6 +171,7 @@ impl Arguments {
             Command::Purge { room } => purge::run(&place, &room, &mut output),
             Command::Export { room } => export::run(&place, room.as_deref(), &mut output),
             Command::Demo { directory } => demo::run(&directory, &mut output),
+            Command::Bench(arguments) => bench::run(&arguments, &mut output),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Arguments::command(), "roomserver", &mut script);

@@ -67,6 +67,8 @@ mod input;
 pub mod kv;
 pub mod query;
 mod resolution;
+#[cfg(feature = "bench")]
+pub mod reuse;
 mod room;
 mod server;
 mod state;

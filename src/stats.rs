@@ -74,24 +74,34 @@ impl Stats {
             self.snapshots = self.snapshots.saturating_add(rows as u64);
             Ok(())
         })?;
-        scan_room(read, BLOCKS, room, &mut |_, _| {
-            self.blocks = self.blocks.saturating_add(1);
-            Ok(())
-        })?;
-        let mut lists_of: FxHashMap<list::BlockNid, u32> = FxHashMap::default();
-        scan_room(read, LISTS, room, &mut |key, value| {
-            let sealed = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
-            let list = unseal(key, value).and_then(|bytes| list::decode(sealed, bytes));
-            for fence in list.map_err(|malformed| corrupt(LISTS, key, malformed))?.runs.iter().flatten() {
-                let lists = lists_of.entry(fence.block).or_default();
-                *lists = lists.saturating_add(1);
-                if *lists == 2 {
-                    self.blocks_shared = self.blocks_shared.saturating_add(1);
-                }
-            }
-            Ok(())
-        })
+        let (blocks, shared) = count_blocks(read, room)?;
+        self.blocks = self.blocks.saturating_add(blocks);
+        self.blocks_shared = self.blocks_shared.saturating_add(shared);
+        Ok(())
     }
+}
+
+/// The blocks of a room, and how many of them stand in two lists or more.
+pub(crate) fn count_blocks(read: &dyn Read, room: RoomNid) -> Result<(u64, u64)> {
+    let (mut blocks, mut shared) = (0u64, 0u64);
+    scan_room(read, BLOCKS, room, &mut |_, _| {
+        blocks = blocks.saturating_add(1);
+        Ok(())
+    })?;
+    let mut lists_of: FxHashMap<list::BlockNid, u32> = FxHashMap::default();
+    scan_room(read, LISTS, room, &mut |key, value| {
+        let sealed = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
+        let list = unseal(key, value).and_then(|bytes| list::decode(sealed, bytes));
+        for fence in list.map_err(|malformed| corrupt(LISTS, key, malformed))?.runs.iter().flatten() {
+            let lists = lists_of.entry(fence.block).or_default();
+            *lists = lists.saturating_add(1);
+            if *lists == 2 {
+                shared = shared.saturating_add(1);
+            }
+        }
+        Ok(())
+    })?;
+    Ok((blocks, shared))
 }
 
 impl RoomServer {

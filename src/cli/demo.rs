@@ -14,6 +14,7 @@ use super::{
     follow::Watch,
     import::{Plan, Tally, now},
     output::{Output, Style, grouped},
+    scratch::Scratch,
     store::Place,
     table::{Cell, Column, Table},
 };
@@ -68,7 +69,7 @@ pub(super) fn run(directory: &Path, output: &mut Output) -> Result<Ending, Failu
     if files.is_empty() {
         return Err(Failure::Other(format!("{} has no file {}", directory.display(), ENDINGS.join(", "))));
     }
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new("demo")?;
     let mut played = Vec::new();
     for (name, file) in &files {
         played.push(play(name, file, &scratch)?);
@@ -101,7 +102,7 @@ fn files(directory: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
 
 /// Imports a file into a store of its own, so that the room's bytes on disk can be told.
 fn play(name: &str, file: &Path, scratch: &Scratch) -> Result<Played, Failure> {
-    let place = Place::new(scratch.directory.join(name));
+    let place = Place::new(scratch.path().join(name));
     let store = place.open_with(&Options { durability: Durability::Buffered, ..Options::default() })?;
     let started = now();
     let files = [file.to_owned()];
@@ -227,34 +228,4 @@ fn show(played: &[Played], output: &mut Output) -> Result<(), Failure> {
         all => writeln!(output, "In {} of {all} rooms the homeserver found another state.", all.saturating_sub(same))?,
     }
     Ok(())
-}
-
-/// A directory that goes when it is dropped.
-struct Scratch {
-    directory: PathBuf,
-}
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let base = std::env::temp_dir();
-        let unusable =
-            |error: io::Error| Failure::Other(format!("no directory can be made in {}: {error}", base.display()));
-        for attempt in 0..100 {
-            let directory = base.join(format!("roomserver-demo-{}-{attempt}", std::process::id()));
-            match fs::create_dir(&directory) {
-                Ok(()) => return Ok(Self { directory }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(unusable(error)),
-            }
-        }
-        Err(unusable(io::ErrorKind::AlreadyExists.into()))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.directory) {
-            tracing::warn!(directory = %self.directory.display(), %error, "a temporary directory stays behind");
-        }
-    }
 }

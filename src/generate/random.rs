@@ -65,7 +65,7 @@ impl Random {
     }
 }
 
-/// Zipf's law with exponent 1: the item of rank `r` is drawn `r` times less often than the first.
+/// Zipf's law: with exponent 1 the item of rank `r` is drawn `r` times less often than the first.
 ///
 /// In integers, since powers of floats differ between platforms.
 #[derive(Debug, Clone, Default)]
@@ -85,12 +85,34 @@ impl Zipf {
         self.sums.len()
     }
 
-    /// Adds a rank, the least likely one.
+    /// Adds a rank, the least likely one, with exponent 1.
     pub fn push(&mut self) {
         const FIRST: u64 = 1 << 32;
-        let rank = u64::try_from(self.sums.len()).unwrap_or(u64::MAX).saturating_add(1);
+        self.push_weight(FIRST / self.next_rank());
+    }
+
+    /// Adds a rank with exponent 0.8: who is rarely drawn is drawn more often.
+    pub fn push_flat(&mut self) {
+        // The weight of the first is 2^24; of rank r it is the fifth root of (2^24)^5 / r^4.
+        const FIRST: u128 = 1 << 120;
+        let target = FIRST / u128::from(self.next_rank()).saturating_pow(4).max(1);
+        let (mut weight, mut bit) = (0u128, 1u128 << 24);
+        while bit > 0 {
+            if (weight | bit).pow(5) <= target {
+                weight |= bit;
+            }
+            bit >>= 1;
+        }
+        self.push_weight(u64::try_from(weight).unwrap_or_default().max(1));
+    }
+
+    fn next_rank(&self) -> u64 {
+        u64::try_from(self.sums.len()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    fn push_weight(&mut self, weight: u64) {
         let before = self.sums.last().copied().unwrap_or(0);
-        self.sums.push(before.saturating_add(FIRST / rank));
+        self.sums.push(before.saturating_add(weight));
     }
 
     /// Draws a rank, from 0 on; 0 if there is none.

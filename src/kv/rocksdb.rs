@@ -5,6 +5,7 @@
 //! stall instead of waiting in it, where a full disk can leave them for ever; checksums on every block.
 
 mod directory;
+pub mod probe;
 #[cfg(test)]
 mod tests;
 
@@ -75,6 +76,7 @@ pub struct RocksStore {
     db: DB,
     _lock: File,
     names: Vec<&'static str>,
+    cache: Cache,
     reads: ReadOptions,
     writes: WriteOptions,
     /// Number of the batch that was applied last. Held while a batch is applied: batches have the log's order.
@@ -99,7 +101,8 @@ impl RocksStore {
             super::wal::check(directory)?;
             check_families(directory, specs)?;
         }
-        let db = DB::open_cf_descriptors(&database_options(options), directory, families(specs, options)?)
+        let cache = Cache::new_lru_cache(cache_bytes(options));
+        let db = DB::open_cf_descriptors(&database_options(options), directory, families(specs, options, &cache)?)
             .map_err(|error| failure(format!("the store in {} does not open", directory.display()), error))?;
         let mut writes = WriteOptions::default();
         writes.set_no_slowdown(true);
@@ -107,6 +110,7 @@ impl RocksStore {
             db,
             _lock: lock,
             names: specs.iter().map(|spec| spec.name).collect(),
+            cache,
             reads: ReadOptions::default(),
             writes,
             applied: Mutex::new(0),
@@ -445,13 +449,16 @@ fn write_buffer_bytes(options: &RocksOptions) -> usize {
     options.write_buffer_bytes.max(4 << 20)
 }
 
-fn families(specs: &[TableSpec], options: &RocksOptions) -> Result<Vec<ColumnFamilyDescriptor>> {
-    let cache = Cache::new_lru_cache(options.cache_bytes.max(1 << 20));
+fn cache_bytes(options: &RocksOptions) -> usize {
+    options.cache_bytes.max(1 << 20)
+}
+
+fn families(specs: &[TableSpec], options: &RocksOptions, cache: &Cache) -> Result<Vec<ColumnFamilyDescriptor>> {
     // RocksDB insists on this family; it stays empty.
     let unused = TableSpec { name: DEFAULT_COLUMN_FAMILY_NAME, access: Access::Point };
     let unused = Some(unused).filter(|unused| specs.iter().all(|spec| spec.name != unused.name));
     let all = specs.iter().copied().chain(unused);
-    all.map(|spec| Ok(ColumnFamilyDescriptor::new(spec.name, family_options(spec.access, options, &cache)?))).collect()
+    all.map(|spec| Ok(ColumnFamilyDescriptor::new(spec.name, family_options(spec.access, options, cache)?))).collect()
 }
 
 fn family_options(access: Access, options: &RocksOptions, cache: &Cache) -> Result<Options> {

@@ -61,7 +61,7 @@ impl Engine {
         let part = memory / 8;
         Ok(Self {
             interner: Interner::open(&*store, part)?,
-            states: StateCaches::new(part * 3),
+            states: StateCaches::new(part * STATES_SHARE),
             events: Cache::with_weighter(part / 512, (part * 3) as u64, EventWeight),
             keys: Cache::new(part / 128),
             current: Cache::new(part / 64),
@@ -160,5 +160,7 @@ fn index_stripe(key: &EventKey) -> usize {
     usize::from(last) % INDEX_STRIPES
 }
 
+/// Eighths of an [`Engine`]'s memory that states take.
+pub const STATES_SHARE: usize = 3;
 /// The memory of an [`Engine`] that a host does not set: enough for some dozen busy rooms of 50,000 members.
 pub const MEMORY_DEFAULT: usize = 128 << 20;

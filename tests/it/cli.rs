@@ -1,5 +1,6 @@
 //! The command line, run as a script runs it. Guards what scripts rely on: the JSON, the exit codes, where errors point.
 
+mod bench;
 mod import;
 mod invalid;
 mod read;

@@ -19,7 +19,9 @@ const LAYERS: &[&[&str]] = &[
     &["room"],
     &["input"],
     &["server", "query", "output", "stats", "upkeep", "verify"],
-    &["cli", "fuzzing", "generate"],
+    &["generate"],
+    &["reuse"],
+    &["cli", "fuzzing"],
 ];
 
 /// What only ties the others together.

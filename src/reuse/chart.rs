@@ -1,0 +1,100 @@
+//! Bar charts as SVG.
+
+use std::fmt::Write;
+
+/// Bars under a heading.
+pub struct Group {
+    /// The heading.
+    pub heading: String,
+    /// Name and value of each bar; values are above 0.
+    pub bars: Vec<(String, f64)>,
+}
+
+const WIDTH: f64 = 760.0;
+const LABEL: f64 = 130.0;
+const VALUE: f64 = 70.0;
+const BAR: f64 = 16.0;
+const STEP: f64 = 21.0;
+const HEADING: f64 = 30.0;
+
+/// A chart of bars whose lengths follow the logarithm of the values: each thin line is ten times the one before.
+/// `marked` is the name of the bars that stand out.
+pub fn bars(title: &str, groups: &[Group], marked: &str) -> String {
+    let values = || groups.iter().flat_map(|group| &group.bars).map(|bar| bar.1).filter(|value| *value > 0.0);
+    let least = values().fold(f64::INFINITY, f64::min).log10().floor();
+    let most = values().fold(0.0, f64::max).log10().ceil().max(least + 1.0);
+    let place =
+        |value: f64| LABEL + (WIDTH - LABEL - VALUE) * ((value.max(1e-9).log10() - least) / (most - least)).max(0.0);
+    let rows: usize = groups.iter().map(|group| group.bars.len()).sum();
+    let height = 40.0 + HEADING * groups.len() as f64 + STEP * rows as f64 + 16.0;
+    let mut svg = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(
+        svg,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
+         <text x=\"10\" y=\"24\" font-size=\"15\" font-weight=\"bold\">{}</text>\n",
+        escaped(title)
+    );
+    let mut power = least;
+    while power <= most {
+        let x = place(10f64.powf(power));
+        let _ = writeln!(svg, "<line x1=\"{x:.1}\" y1=\"36\" x2=\"{x:.1}\" y2=\"{height}\" stroke=\"#e4e4e4\"/>");
+        power += 1.0;
+    }
+    let mut y = 40.0;
+    for group in groups {
+        let _ = writeln!(
+            svg,
+            "<text x=\"10\" y=\"{:.1}\" font-weight=\"bold\" fill=\"#333333\">{}</text>",
+            y + HEADING - 10.0,
+            escaped(&group.heading)
+        );
+        y += HEADING;
+        for (name, value) in &group.bars {
+            let (fill, end, middle) =
+                (if name == marked { "#d1495b" } else { "#7a9cb8" }, place(*value), y + BAR - 4.0);
+            let _ = writeln!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{middle:.1}\" text-anchor=\"end\">{}</text>\
+                 <rect x=\"{LABEL}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{BAR}\" fill=\"{fill}\"/>\
+                 <text x=\"{:.1}\" y=\"{middle:.1}\">{}</text>",
+                LABEL - 6.0,
+                escaped(name),
+                (end - LABEL).max(1.0),
+                end.max(LABEL + 1.0) + 5.0,
+                super::report::short(*value)
+            );
+            y += STEP;
+        }
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_that_is_ten_times_as_much_is_one_step_longer() {
+        let group = |values: &[f64]| Group {
+            heading: "a < b & c".to_owned(),
+            bars: values.iter().map(|value| (format!("of {value}"), *value)).collect(),
+        };
+        let svg = bars("title", &[group(&[1.0, 10.0, 100.0])], "of 10");
+        let widths: Vec<f64> = svg
+            .split("<rect x=")
+            .skip(1)
+            .map(|bar| bar.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
+            .collect();
+        let [one, ten, hundred] = widths[..] else { panic!("{svg}") };
+        assert!((one - 1.0).abs() < 0.2 && ((hundred - ten) - ten).abs() < 0.2, "{widths:?}");
+        assert!(svg.contains("a &lt; b &amp; c") && svg.ends_with("</svg>\n"));
+        assert_eq!(svg.matches("#d1495b").count(), 1);
+    }
+}
