@@ -115,7 +115,15 @@ impl View<'_> {
             let near = join - place < 15 && self.random.percent(60);
             let time = join * 10 + self.random.below(if near { 60 } else { end - join * 10 + 200 });
             let kind = if near || self.random.percent(10) { Kind::New } else { Kind::Old };
-            let state = self.random.percent(30).then(|| self.state_before(place));
+            let state = match self.random.below(10) {
+                0..=2 => Some(self.state_before(place)),
+                // By such a state events may be refused that others have been authorised by, as outliers.
+                3 | 4 => {
+                    let other = self.random.below(self.inputs.len());
+                    Some(self.state_before(other))
+                }
+                _ => None,
+            };
             self.put(time, place, kind, state);
         }
         if self.random.percent(60) {

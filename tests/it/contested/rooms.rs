@@ -256,7 +256,9 @@ impl Room {
             let server = draft.sender.split_once(':').unwrap().1;
             event["event_id"] = json!(format!("${}{place}:{server}", self.random.below(1000)));
         }
-        let spoilt = place > 8 && self.random.percent(2);
+        // Redaction takes from these what decides about later events.
+        let decides = ["m.room.third_party_invite", "m.room.power_levels"].contains(&draft.event_type.as_str());
+        let spoilt = place > 8 && self.random.percent(if decides { 15 } else { 2 });
         let pdu = Pdu::make(event.clone(), &self.rules, spoilt);
         if spoilt {
             // Where redaction keeps all content the spoilt copy is another event.
