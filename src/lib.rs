@@ -60,7 +60,7 @@ pub mod format {}
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-#[cfg(feature = "bench")]
+#[cfg(any(test, feature = "bench"))]
 pub mod generate;
 mod ids;
 mod input;

@@ -216,7 +216,7 @@ impl<'v> Room<'v> {
 
     fn states(&self) -> StoredStates<'_> {
         let last = SnapshotNid::new(self.head.last_snapshot);
-        self.view.engine.stored_states(&*self.view.read, self.row.nid, last)
+        self.view.engine.stored_states(&*self.view.read, self.row.nid, last).as_of(&self.head.seals)
     }
 
     fn state_id(&self, snapshot: SnapshotNid) -> StateId {

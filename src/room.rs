@@ -14,4 +14,5 @@ pub mod parking;
 mod pipeline;
 pub mod purge;
 mod references;
+pub mod sealing;
 pub mod writer;

@@ -162,12 +162,19 @@ impl RoomServer {
         self.engine.sync().map(|_| ())
     }
 
-    /// Re-drives what was left parked though all that it lacked had arrived.
+    /// Re-drives what was left parked though all that it lacked had arrived, and builds the lists that are due.
     fn recover(&self) -> Result<()> {
         let rows = self.engine.rows();
         for room in rows.rooms()? {
-            if rows.head(room.nid)?.counts.parked > 0 {
+            let head = rows.head(room.nid)?;
+            if head.counts.parked > 0 {
                 self.inputs.recover(&room.id);
+            }
+            for sealed in &head.seals {
+                if !rows.has_list(room.nid, *sealed)? {
+                    self.inputs.seal(room.nid);
+                    break;
+                }
             }
         }
         Ok(())

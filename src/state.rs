@@ -12,4 +12,7 @@ pub mod read;
 mod seal;
 pub mod source;
 
-pub use seal::list_length_max;
+pub use self::{
+    log::build_derived,
+    seal::{Sealed, list_length_max},
+};

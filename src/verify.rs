@@ -150,7 +150,10 @@ struct RoomCheck<'c, 'a> {
     log: Log,
     /// What the lists say of each block, and the first list that does.
     blocks: BTreeMap<BlockNid, (Fence, SnapshotNid)>,
-    unreadable_lists: BTreeSet<SnapshotNid>,
+    /// Lists that are due and not built, and those that cannot be read.
+    absent_lists: BTreeSet<SnapshotNid>,
+    /// Lists that are due and not built: some of their blocks may be there.
+    unbuilt: BTreeSet<SnapshotNid>,
 }
 
 impl<'c, 'a: 'c> RoomCheck<'c, 'a> {
@@ -166,7 +169,8 @@ impl<'c, 'a: 'c> RoomCheck<'c, 'a> {
             facts: Facts::default(),
             log: Log::default(),
             blocks: BTreeMap::new(),
-            unreadable_lists: BTreeSet::new(),
+            absent_lists: BTreeSet::new(),
+            unbuilt: BTreeSet::new(),
         }
     }
 

@@ -13,6 +13,9 @@ use crate::ids::{EventNid, SnapshotNid};
 /// The merges that a head remembers.
 pub const MERGES_MAX: usize = 8;
 
+/// The sealed snapshots whose lists may still be built. When one more seals, the list of the oldest must be there.
+pub const SEALS_MAX: usize = 2;
+
 /// States that were resolved, and the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merge {
@@ -41,6 +44,8 @@ pub struct RoomHead {
     pub extremities: SmallVec<[EventNid; 4]>,
     /// The newest merges, oldest first.
     pub merges: SmallVec<[Merge; MERGES_MAX]>,
+    /// The newest snapshots with a derived list, ascending: the only ones whose lists may not be built yet.
+    pub seals: SmallVec<[SnapshotNid; SEALS_MAX]>,
     /// How many events there are of each sort.
     pub counts: Counts,
 }
@@ -112,6 +117,10 @@ impl RoomHead {
                 put_varint(&mut out, u64::from(parent.number()));
             }
         }
+        put_varint(&mut out, self.seals.len() as u64);
+        for sealed in &self.seals {
+            put_varint(&mut out, u64::from(sealed.number()));
+        }
         out
     }
 
@@ -147,6 +156,13 @@ impl RoomHead {
             }
             head.merges.push(Merge { parents, result });
         }
+        for _ in 0..cursor.count(1)? {
+            let sealed = SnapshotNid::new(cursor.varint32()?);
+            if head.seals.last().is_some_and(|last| *last >= sealed) || head.seals.len() >= SEALS_MAX {
+                return Err(cursor.malformed("sealed snapshots that are too many or do not ascend"));
+            }
+            head.seals.push(sealed);
+        }
         cursor.end()?;
         Ok(head)
     }
@@ -171,6 +187,7 @@ mod tests {
             current: Current { snapshot: SnapshotNid::new(11), fingerprint: Fingerprint::from_bytes([3; 32]), len: 5 },
             extremities: smallvec![EventNid::new(10).expect("not 0"), EventNid::new(12).expect("not 0")],
             merges: smallvec![Merge { parents, result: SnapshotNid::new(11) }],
+            seals: smallvec![SnapshotNid::new(7), SnapshotNid::new(10)],
             counts: Counts { events: 10, outliers: 2, rejected: 1, soft_failed: 1, parked: 1 },
         };
         assert_eq!(RoomHead::decode(&head.encode()), Ok(head));

@@ -153,6 +153,7 @@ fn forked_head() -> RoomHead {
             parents: smallvec![SnapshotNid::new(3), SnapshotNid::new(9)],
             result: SnapshotNid::new(11)
         }],
+        seals: smallvec![SnapshotNid::new(7), SnapshotNid::new(10)],
         counts: Counts { events: 10, outliers: 2, rejected: 1, soft_failed: 1, parked: 1 },
     }
 }

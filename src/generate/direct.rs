@@ -1,4 +1,4 @@
-//! One room's writer, called where it is measured: no queue, no other thread, no sync.
+//! One room's writer, called where it is measured: no queue, no sync, no other thread but the one that builds lists.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use ruma_common::RoomVersionId;
 use crate::{
     encoding::json::Json,
     error::{Error, Result},
+    input::Sealer,
     kv::Store,
     room::{
         engine::Engine,
@@ -15,9 +16,10 @@ use crate::{
     },
 };
 
-/// An engine without its pool of writers.
+/// An engine without its pool of writers. Lists are built beside the caller's thread, as the pool does.
 pub struct Direct {
     engine: Arc<Engine>,
+    _sealer: Sealer,
 }
 
 /// The writer of one room.
@@ -32,7 +34,13 @@ impl Direct {
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
     pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
-        Ok(Self { engine: Arc::new(Engine::open(store, memory)?) })
+        let engine = Arc::new(Engine::open(store, memory)?);
+        Ok(Self { _sealer: Sealer::start(engine.clone())?, engine })
+    }
+
+    /// Blocks until all lists that are due are built.
+    pub fn settle(&self) {
+        self.engine.sealing.settle();
     }
 
     /// Begins a room that the store does not hold yet.

@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 use super::{
     completion::{self, Done, Durability},
     lane::{Job, Lane, QueuedEvent},
+    sealer::Sealer,
     ticket::{Ticket, ticket},
     work::Turn,
 };
@@ -24,6 +25,7 @@ use crate::{
         pdu::{MAX_PDU_BYTES, Pdu, room_id_hint},
     },
     error::{Error, ErrorKind, Result},
+    ids::RoomNid,
     room::{
         engine::Engine,
         outcome::{Input, Outcome},
@@ -103,6 +105,7 @@ enum Ready {
 pub struct Inputs {
     pub(super) shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    sealer: Sealer,
 }
 
 pub(super) struct Shared {
@@ -150,7 +153,8 @@ impl Inputs {
             let (shared, lanes, done) = (shared.clone(), lanes.clone(), done.clone());
             threads.push(spawn("roomserver-writer", Box::new(move || shared.write(&lanes, &done)))?);
         }
-        Ok(Self { shared, threads: Mutex::new(threads) })
+        let sealer = Sealer::start(shared.engine.clone())?;
+        Ok(Self { shared, threads: Mutex::new(threads), sealer })
     }
 
     /// Queues an input for its room.
@@ -208,7 +212,12 @@ impl Inputs {
         *self.shared.gauge.count.lock()
     }
 
-    /// Blocks until nothing is under way and every writer is at rest.
+    /// Builds the lists of a room that were due and not there when the store was closed.
+    pub fn seal(&self, room: RoomNid) {
+        self.shared.engine.sealing.add(room);
+    }
+
+    /// Blocks until nothing is under way, every writer is at rest, and no list is due.
     pub fn settle(&self) {
         let mut count = self.shared.gauge.count.lock();
         while count.inputs > 0 {
@@ -223,6 +232,7 @@ impl Inputs {
                 std::thread::yield_now();
             }
         }
+        self.shared.engine.sealing.settle();
     }
 
     /// The rooms in quarantine, with the reasons.
@@ -249,6 +259,7 @@ impl Inputs {
                 tracing::error!("a thread of the pool panicked");
             }
         }
+        self.sealer.close();
     }
 }
 

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use quick_cache::{Weighter, sync::Cache};
 use ruma_common::RoomVersionId;
 
+use super::sealing::Sealing;
 use crate::{
     encoding::event_key::EventKey,
     error::{Error, Result},
@@ -29,6 +30,8 @@ pub struct Engine {
     pub interner: Interner,
     /// Packs, lists and blocks.
     pub states: StateCaches,
+    /// Lists that are due.
+    pub sealing: Sealing,
     /// What authorisation reads of events. Only a room's writer adds to it and takes from it.
     pub events: Cache<(RoomNid, EventNid), Arc<AuthEvent>, EventWeight>,
     /// Events by key. An event keeps its number for ever.
@@ -61,7 +64,12 @@ impl Engine {
         let part = memory / 8;
         Ok(Self {
             interner: Interner::open(&*store, part)?,
+<<<<<<< HEAD
             states: StateCaches::new(part * STATES_SHARE),
+=======
+            states: StateCaches::new(part * 3),
+            sealing: Sealing::default(),
+>>>>>>> f2ed558 (Build state lists beside the room's writer)
             events: Cache::with_weighter(part / 512, (part * 3) as u64, EventWeight),
             keys: Cache::new(part / 128),
             current: Cache::new(part / 64),

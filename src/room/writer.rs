@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{
     engine::Engine,
     facts::{RoomFacts, StateView},
@@ -44,13 +46,13 @@ impl RoomWriter {
     /// Goes on with a room of the store.
     pub fn open(engine: Arc<Engine>, room: Arc<Room>) -> Result<Self> {
         let head = engine.rows().head(room.nid)?;
-        let log = Log::open(room.nid, SnapshotNid::new(head.last_snapshot));
+        let log = Log::open(room.nid, SnapshotNid::new(head.last_snapshot), head.seals.clone());
         Ok(Self { engine, room, head, log, registered: true, pending: None })
     }
 
     /// Begins a room that the store does not know; its rows come with its first event.
     pub fn begin(engine: Arc<Engine>, room: Room) -> Self {
-        let log = Log::open(room.nid, SnapshotNid::EMPTY);
+        let log = Log::open(room.nid, SnapshotNid::EMPTY, SmallVec::new());
         Self { engine, room: Arc::new(room), head: RoomHead::default(), log, registered: false, pending: None }
     }
 
@@ -96,6 +98,7 @@ impl RoomWriter {
     pub(super) fn apply(&mut self, draft: Draft) -> Result<u64> {
         let Draft { mut batch, used, mut head } = draft;
         head.last_snapshot = self.log.last().number();
+        head.seals = self.log.seals().clone();
         crate::tables::rows::put_head(&mut batch, self.room.nid, &head);
         if !self.registered {
             crate::tables::rows::put_room(&mut batch, &self.room)?;
@@ -103,9 +106,35 @@ impl RoomWriter {
         let sequence = self.engine.write(batch)?;
         self.engine.interner.written(&used);
         self.log.written();
+        let sealed = head.seals != self.head.seals;
         self.head = head;
         self.registered = true;
         self.pending = None;
+        if sealed {
+            self.engine.sealing.add(self.room.nid);
+            self.push_back();
+        }
         Ok(sequence)
+    }
+
+    /// With two lists lacking, the room waits until one is there: what look-ups walk stays bounded, and so does what is
+    /// left to do after a crash.
+    fn push_back(&self) {
+        let lacking = |sealed: &SnapshotNid| self.engine.rows().has_list(self.room.nid, *sealed).map(|has| !has);
+        let built = match self.head.seals.split_last() {
+            Some((_, older)) => older.iter().map(lacking).collect::<Result<Vec<bool>>>(),
+            None => return,
+        };
+        let built = built.and_then(|lacking| {
+            if !lacking.contains(&true) {
+                return Ok(());
+            }
+            let held = self.engine.sealing.hold(self.room.nid);
+            self.engine.build_lists(&held)
+        });
+        // The event is stored. If the list can still not be built when the next one is due, that event is refused.
+        if let Err(error) = built {
+            tracing::warn!(room = %self.room.id, %error, "a list could not be built");
+        }
     }
 }

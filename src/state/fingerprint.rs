@@ -5,7 +5,7 @@ use super::{
     source::StateSource,
 };
 use crate::{
-    encoding::{block::Entry, fingerprint::Fingerprint, pack::Seal},
+    encoding::{block::Entry, fingerprint::Fingerprint},
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
 };
@@ -77,8 +77,7 @@ pub fn summary<S: StateSource + ?Sized, N: EntryNames + ?Sized>(
             break;
         }
         let row = walk.row(at)?;
-        if row.seal != Seal::Open {
-            let list = source.list(at)?;
+        if let Some(list) = source.list(at, row.seal)? {
             known = StateSummary { fingerprint: list.fingerprint, len: list.len };
             break;
         }

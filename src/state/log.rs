@@ -2,24 +2,27 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use smallvec::SmallVec;
+
 use super::{
     fingerprint::{self, EntryNames, StateSummary},
-    read::{self, LogWalk},
-    seal::{self, tail_max},
+    read::LogWalk,
+    seal::{self, Sealed},
     source::{LoadedPack, StateSource, StoredStates},
 };
 use crate::{
     encoding::{
         block::Entry,
         bytes::seal as seal_value,
+        head::SEALS_MAX,
         keys,
-        list::{self, BlockNid, Fence, List},
+        list::{BlockNid, Fence, List},
         pack::{self, FULL_ROWS, LogRow, OPEN_ROWS, Pack, ROW_ENTRIES_MAX, Seal},
     },
     error::{Error, Result},
     ids::{EventNid, RoomNid, SnapshotNid, StateTuple},
     kv::Batch,
-    tables::{BLOCKS, LISTS, PACKS},
+    tables::PACKS,
 };
 
 /// The writing end of a room's log. Between batches it holds the open pack and what is known of recent snapshots;
@@ -27,6 +30,7 @@ use crate::{
 pub struct Log {
     room: RoomNid,
     last: SnapshotNid,
+    seals: SmallVec<[SnapshotNid; SEALS_MAX]>,
     open: Option<Arc<LoadedPack>>,
     known: BTreeMap<SnapshotNid, Known>,
     unwritten_packs: Vec<Arc<LoadedPack>>,
@@ -40,6 +44,8 @@ struct Known {
     summary: StateSummary,
     /// Changes since the nearest sealed ancestor.
     tail: u32,
+    /// That ancestor, which may be the snapshot itself; the empty one if there is none.
+    sealed: SnapshotNid,
 }
 
 /// Snapshots of which the summary is kept in memory.
@@ -59,11 +65,12 @@ pub struct Change {
 }
 
 impl Log {
-    /// Goes on from the snapshot `last`.
-    pub fn open(room: RoomNid, last: SnapshotNid) -> Self {
+    /// Goes on from the snapshot `last`; `seals` are the newest that have a derived list, as the head says.
+    pub fn open(room: RoomNid, last: SnapshotNid, seals: SmallVec<[SnapshotNid; SEALS_MAX]>) -> Self {
         Self {
             room,
             last,
+            seals,
             open: None,
             known: BTreeMap::new(),
             unwritten_packs: Vec::new(),
@@ -75,6 +82,11 @@ impl Log {
     /// The newest snapshot.
     pub fn last(&self) -> SnapshotNid {
         self.last
+    }
+
+    /// The newest snapshots that have a derived list: the only ones whose lists may not be built yet.
+    pub fn seals(&self) -> &SmallVec<[SnapshotNid; SEALS_MAX]> {
+        &self.seals
     }
 
     /// The states of the room, with what the batch at hand will store.
@@ -104,14 +116,14 @@ impl Log {
 
     fn known(&mut self, stored: StoredStates<'_>, names: &dyn EntryNames, snapshot: SnapshotNid) -> Result<Known> {
         if snapshot.is_empty() {
-            return Ok(Known { summary: StateSummary::EMPTY, tail: 0 });
+            return Ok(Known { summary: StateSummary::EMPTY, tail: 0, sealed: SnapshotNid::EMPTY });
         }
         if let Some(known) = self.known.get(&snapshot) {
             return Ok(*known);
         }
         let states = self.states(stored);
-        let known =
-            Known { summary: fingerprint::summary(&states, names, snapshot)?, tail: tail_len(&states, snapshot)? };
+        let (tail, sealed) = tail_of(&states, snapshot)?;
+        let known = Known { summary: fingerprint::summary(&states, names, snapshot)?, tail, sealed };
         self.known.insert(snapshot, known);
         Ok(known)
     }
@@ -130,55 +142,80 @@ impl Log {
         }
         let number = self.last.number().checked_add(1);
         let snapshot = SnapshotNid::new(number.ok_or_else(|| Error::internal("a room has 2^32 snapshots"))?);
-        let Known { summary, tail } = self.known(stored, names, parent)?;
+        let Known { summary, tail, sealed } = self.known(stored, names, parent)?;
         let summary = fingerprint::changed(names, summary, changes.iter().copied())?;
         let entries: Vec<Entry> = changes.iter().map(|(tuple, _, after)| (*tuple, *after)).collect();
         let whole = entries.len() > ROW_ENTRIES_MAX;
         let tail = tail.saturating_add(u32::try_from(entries.len()).unwrap_or(u32::MAX));
-        let limit = if unforked { tail_max(summary.len) } else { tail_max(summary.len).saturating_mul(2) };
+        let spread = snapshot.number().saturating_sub(sealed.number());
         let due = if whole {
             Seal::Whole
-        } else if tail >= limit {
+        } else if seal::is_due(summary.len, tail, spread, unforked) {
             Seal::Derived
         } else {
             Seal::Open
         };
-        if due != Seal::Open {
-            self.seal(stored, snapshot, parent, &entries, summary, batch)?;
+        match due {
+            Seal::Open => {}
+            Seal::Derived => self.note_seal(stored, names, snapshot, batch)?,
+            Seal::Whole => {
+                // What it shares must not depend on which lists happen to be built.
+                for sealed in self.seals.clone() {
+                    self.ensure_list(stored, names, sealed, batch)?;
+                }
+                let list = seal::build(&self.states(stored), snapshot, parent, &entries, summary)?;
+                self.put_list(list, batch);
+            }
         }
         let row = LogRow { parent, second_parent, seal: due, entries: if whole { Vec::new() } else { entries } };
         self.last = snapshot;
         self.push(stored, row, summary, batch)?;
-        self.known.insert(snapshot, Known { summary, tail: if due == Seal::Open { tail } else { 0 } });
+        let (tail, sealed) = if due == Seal::Open { (tail, sealed) } else { (0, snapshot) };
+        self.known.insert(snapshot, Known { summary, tail, sealed });
         Ok(snapshot)
     }
 
-    fn seal(
+    /// Notes that a derived list is due. It is built elsewhere; if that cannot keep up, the oldest list that is not there
+    /// is written with the batch at hand, so that no more than [`SEALS_MAX`] are lacking.
+    fn note_seal(
         &mut self,
         stored: StoredStates<'_>,
+        names: &dyn EntryNames,
         snapshot: SnapshotNid,
-        parent: SnapshotNid,
-        entries: &[Entry],
-        summary: StateSummary,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        while self.seals.len() >= SEALS_MAX {
+            let Some(oldest) = self.seals.first().copied() else { break };
+            self.ensure_list(stored, names, oldest, batch)?;
+            self.seals.remove(0);
+        }
+        self.seals.push(snapshot);
+        Ok(())
+    }
+
+    /// Puts a derived list and its blocks, if it is not there; those of its sealed ancestors must be.
+    fn ensure_list(
+        &mut self,
+        stored: StoredStates<'_>,
+        names: &dyn EntryNames,
+        sealed: SnapshotNid,
         batch: &mut Batch,
     ) -> Result<()> {
         let states = self.states(stored);
-        let mut tail = read::tail(&states, parent)?;
-        tail.changes.extend(entries.iter().copied());
-        let mut changes: Vec<Entry> = tail.changes.into_iter().collect();
-        changes.sort_unstable_by_key(|entry| entry.0);
-        let parent_list = tail.sealed.map(|sealed| states.list(sealed)).transpose()?;
-        let sealed = seal::seal(&states, snapshot, parent_list.as_deref(), changes, summary)?;
-        let key = keys::snapshot(self.room, snapshot);
-        let mut value = list::encode(snapshot, &sealed.list);
-        seal_value(&key, &mut value);
-        batch.put(LISTS, key, value);
-        for (fence, bytes, entries) in sealed.blocks {
-            batch.put(BLOCKS, keys::block(self.room, fence.block), bytes);
-            self.unwritten_blocks.push((fence.block, entries.into()));
+        if states.list(sealed, Seal::Derived)?.is_some() {
+            return Ok(());
         }
-        self.unwritten_lists.push((snapshot, Arc::new(sealed.list)));
+        let list = build_derived(&states, names, sealed)?;
+        self.put_list(list, batch);
         Ok(())
+    }
+
+    fn put_list(&mut self, sealed: Sealed, batch: &mut Batch) {
+        Sealed::put_blocks(self.room, &sealed.blocks, batch);
+        sealed.put_list(self.room, batch);
+        let blocks = sealed.blocks.into_iter().map(|block| (block.fence.block, block.entries));
+        self.unwritten_blocks.extend(blocks);
+        self.unwritten_lists.push((sealed.snapshot, sealed.list));
     }
 
     /// Adds the row of `self.last` to the open pack; folds small packs when there are enough for a full one.
@@ -224,8 +261,21 @@ impl Log {
     }
 }
 
-/// The changes since the nearest sealed ancestor.
-fn tail_len<S: StateSource>(states: &S, snapshot: SnapshotNid) -> Result<u32> {
+/// Builds the derived list of a sealed snapshot from its log row and what is before it. The lists of its sealed
+/// ancestors must be there.
+pub fn build_derived<S: StateSource, N: EntryNames + ?Sized>(
+    states: &S,
+    names: &N,
+    sealed: SnapshotNid,
+) -> Result<Sealed> {
+    let summary = fingerprint::summary(states, names, sealed)?;
+    let mut walk = LogWalk::new(states);
+    let row = walk.row(sealed)?;
+    seal::build(states, sealed, row.parent, &row.entries, summary)
+}
+
+/// The number of changes since the nearest sealed ancestor, and that ancestor.
+fn tail_of<S: StateSource>(states: &S, snapshot: SnapshotNid) -> Result<(u32, SnapshotNid)> {
     let mut walk = LogWalk::new(states);
     let (mut at, mut len) = (snapshot, 0u32);
     while !at.is_empty() {
@@ -236,7 +286,7 @@ fn tail_len<S: StateSource>(states: &S, snapshot: SnapshotNid) -> Result<u32> {
         len = len.saturating_add(u32::try_from(row.entries.len()).unwrap_or(u32::MAX));
         at = row.parent;
     }
-    Ok(len)
+    Ok((len, at))
 }
 
 /// The states of a room as its writer sees them: stored rows, and those of the batch at hand.
@@ -254,10 +304,10 @@ impl StateSource for WriterStates<'_> {
         }
     }
 
-    fn list(&self, sealed: SnapshotNid) -> Result<Arc<List>> {
-        match self.log.unwritten_lists.iter().find(|(snapshot, _)| *snapshot == sealed) {
-            Some((_, list)) => Ok(list.clone()),
-            None => self.stored.list(sealed),
+    fn list(&self, snapshot: SnapshotNid, seal: Seal) -> Result<Option<Arc<List>>> {
+        match self.log.unwritten_lists.iter().find(|(sealed, _)| *sealed == snapshot) {
+            Some((_, list)) => Ok(Some(list.clone())),
+            None => self.stored.list(snapshot, seal),
         }
     }
 

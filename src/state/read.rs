@@ -10,7 +10,7 @@ use crate::{
         block::Entry,
         bytes::Malformed,
         list::{List, Run},
-        pack::{LogRow, Seal},
+        pack::LogRow,
     },
     error::Result,
     ids::{EventNid, EventTypeNid, SnapshotNid, StateTuple},
@@ -61,8 +61,8 @@ pub fn get<S: StateSource + ?Sized>(source: &S, snapshot: SnapshotNid, tuple: St
         if let Some((_, event)) = row.entries.iter().find(|entry| entry.0 == tuple) {
             return Ok(*event);
         }
-        if row.seal != Seal::Open {
-            return get_in_list(source, &*source.list(at)?, tuple);
+        if let Some(list) = source.list(at, row.seal)? {
+            return get_in_list(source, &list, tuple);
         }
         at = row.parent;
     }
@@ -92,8 +92,7 @@ pub fn get_many<S: StateSource + ?Sized>(
         return tuples.iter().map(|tuple| get(source, snapshot, *tuple)).collect();
     }
     let tail = tail(source, snapshot)?;
-    let list = tail.sealed.map(|sealed| source.list(sealed)).transpose()?;
-    let get_one = |tuple: &StateTuple| match (tail.changes.get(tuple), &list) {
+    let get_one = |tuple: &StateTuple| match (tail.changes.get(tuple), &tail.list) {
         (Some(event), _) => Ok(*event),
         (None, Some(list)) => get_in_list(source, list, *tuple),
         (None, None) => Ok(None),
@@ -101,31 +100,31 @@ pub fn get_many<S: StateSource + ?Sized>(
     tuples.iter().map(get_one).collect()
 }
 
-/// The changes since the nearest sealed ancestor.
+/// The changes since the nearest ancestor whose list is built.
 pub struct Tail {
     /// The newest value of every key that was changed.
     pub changes: FxHashMap<StateTuple, Option<EventNid>>,
-    /// The nearest ancestor that has a list, itself included; `None` if there is none.
-    pub sealed: Option<SnapshotNid>,
+    /// The list of that ancestor; `None` if there is none.
+    pub list: Option<Arc<List>>,
 }
 
-/// Collects the changes of a snapshot since its nearest sealed ancestor.
+/// Collects the changes of a snapshot since the nearest ancestor, itself included, whose list is built.
 pub fn tail<S: StateSource + ?Sized>(source: &S, snapshot: SnapshotNid) -> Result<Tail> {
     let mut walk = LogWalk::new(source);
     let mut changes = FxHashMap::default();
     let mut at = snapshot;
     while !at.is_empty() {
         let row = walk.row(at)?;
-        if row.seal != Seal::Open {
+        if let Some(list) = source.list(at, row.seal)? {
             // The list holds the changes of its own snapshot too.
-            return Ok(Tail { changes, sealed: Some(at) });
+            return Ok(Tail { changes, list: Some(list) });
         }
         for (tuple, event) in &row.entries {
             changes.entry(*tuple).or_insert(*event);
         }
         at = row.parent;
     }
-    Ok(Tail { changes, sealed: None })
+    Ok(Tail { changes, list: None })
 }
 
 /// The whole state, or its entries of one event type, ascending. Reads the packs of the tail, one list, and the blocks
@@ -138,10 +137,8 @@ pub fn collect<S: StateSource + ?Sized>(
     let tail = tail(source, snapshot)?;
     let wanted = |tuple: &StateTuple| event_type.is_none_or(|wanted| tuple.event_type == wanted);
     let mut runs = Vec::new();
-    if let Some(sealed) = tail.sealed {
-        for run in &source.list(sealed)?.runs {
-            runs.push(run_entries(source, run, event_type)?);
-        }
+    for run in tail.list.iter().flat_map(|list| &list.runs) {
+        runs.push(run_entries(source, run, event_type)?);
     }
     let mut newest: Vec<Entry> = tail.changes.into_iter().filter(|(tuple, _)| wanted(tuple)).collect();
     newest.sort_unstable_by_key(|entry| entry.0);

@@ -1,19 +1,27 @@
 //! Sealing: turning a snapshot's parent list and the changes since into a list of its own.
+//!
+//! What is built follows from the log alone: who builds a list again writes the same rows.
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use std::sync::Arc;
+
 use super::{
     fingerprint::StateSummary,
-    read::{merge_runs, run_entries},
+    read::{LogWalk, merge_runs, run_entries},
     source::StateSource,
 };
 use crate::{
     encoding::{
         block::{self, BLOCK_ENTRIES_MAX, BlockHash, Entry},
-        list::{BlockNid, Fence, List, Run},
+        bytes, keys,
+        list::{self, BlockNid, Fence, List, Run},
+        pack::Seal,
     },
     error::{Error, Result},
-    ids::{SnapshotNid, StateTuple},
+    ids::{RoomNid, SnapshotNid, StateTuple},
+    kv::Batch,
+    tables::{BLOCKS, LISTS},
 };
 
 /// Runs of one size class that are merged together.
@@ -27,6 +35,13 @@ pub fn tail_max(len: u32) -> u32 {
     (len / 24).clamp(2048, 8192)
 }
 
+/// Whether a list is due: after so many changes since the last one, twice as many inside a fork, where each branch would
+/// pay for one; or far fewer if other branches lie between them, so that they are spread over many packs.
+pub fn is_due(len: u32, tail: u32, spread: u32, unforked: bool) -> bool {
+    let limit = tail_max(len).saturating_mul(if unforked { 1 } else { 2 });
+    tail >= limit || (tail >= limit / 8 && spread >= limit.saturating_mul(8))
+}
+
 /// The most runs that the list of a state can have, when its largest run has `entries` entries.
 pub fn list_length_max(entries: usize) -> usize {
     (FAN_IN - 1) * (size_class(entries) as usize + 1) + 1
@@ -34,17 +49,75 @@ pub fn list_length_max(entries: usize) -> usize {
 
 /// A list, and the blocks that are not in its parent's.
 pub struct Sealed {
+    /// The snapshot whose list it is.
+    pub snapshot: SnapshotNid,
     /// The list.
-    pub list: List,
+    pub list: Arc<List>,
     /// Its new blocks, by ordinal.
-    pub blocks: Vec<(Fence, Vec<u8>, Vec<Entry>)>,
+    pub blocks: Vec<NewBlock>,
 }
 
-/// Builds the list of `snapshot` from the list of its nearest sealed ancestor and the changes since, ascending.
+/// A block that a list writes.
+pub struct NewBlock {
+    /// The block as the list sees it.
+    pub fence: Fence,
+    /// Its row.
+    pub bytes: Vec<u8>,
+    /// What it holds.
+    pub entries: Arc<[Entry]>,
+}
+
+impl Sealed {
+    /// Puts the rows of some of its blocks.
+    pub fn put_blocks(room: RoomNid, blocks: &[NewBlock], batch: &mut Batch) {
+        for block in blocks {
+            batch.put(BLOCKS, keys::block(room, block.fence.block), block.bytes.as_slice());
+        }
+    }
+
+    /// Puts the row of the list, which must not be there before those of its blocks.
+    pub fn put_list(&self, room: RoomNid, batch: &mut Batch) {
+        let key = keys::snapshot(room, self.snapshot);
+        let mut value = list::encode(self.snapshot, &self.list);
+        bytes::seal(&key, &mut value);
+        batch.put(LISTS, key, value);
+    }
+}
+
+/// Builds the list of `snapshot`, which changes `entries` of `parent`, from the list of its nearest sealed ancestor and
+/// the changes since. That list must be there.
+pub fn build<S: StateSource + ?Sized>(
+    source: &S,
+    snapshot: SnapshotNid,
+    parent: SnapshotNid,
+    entries: &[Entry],
+    summary: StateSummary,
+) -> Result<Sealed> {
+    let mut changes = entries.to_vec();
+    let mut walk = LogWalk::new(source);
+    let mut at = parent;
+    let mut parent_list = None;
+    while !at.is_empty() {
+        let row = walk.row(at)?;
+        if row.seal != Seal::Open {
+            let list = source.list(at, row.seal)?;
+            parent_list = Some(list.ok_or_else(|| Error::internal("a list is built before that of its ancestor"))?);
+            break;
+        }
+        changes.extend_from_slice(&row.entries);
+        at = row.parent;
+    }
+    // The newest change of each key came first.
+    changes.sort_by_key(|entry| entry.0);
+    changes.dedup_by_key(|entry| entry.0);
+    seal(source, snapshot, parent_list.as_deref(), changes, summary)
+}
+
+/// Builds a list from its parent's and the changes since, ascending.
 ///
 /// The changes become the newest run; runs of equal size class are merged, so that the number of runs follows the
 /// logarithm of the size of the room. Blocks that the parent's list already has are shared.
-pub fn seal<S: StateSource + ?Sized>(
+fn seal<S: StateSource + ?Sized>(
     source: &S,
     snapshot: SnapshotNid,
     parent: Option<&List>,
@@ -74,7 +147,7 @@ pub fn seal<S: StateSource + ?Sized>(
     for chunk in chunks(&entries) {
         let (fence, new) = fence(source, snapshot, parent_runs, chunk, blocks.len())?;
         run.push(fence);
-        blocks.extend(new.map(|bytes| (fence, bytes, chunk.to_vec())));
+        blocks.extend(new.map(|bytes| NewBlock { fence, bytes, entries: chunk.into() }));
     }
     let mut runs: Vec<Run> = parent_runs.iter().take(merged_from).cloned().collect();
     if !run.is_empty() {
@@ -84,7 +157,8 @@ pub fn seal<S: StateSource + ?Sized>(
     if runs.len() > list_length_max(longest) {
         return Err(Error::internal("a list has more runs than its size allows"));
     }
-    Ok(Sealed { list: List { fingerprint: summary.fingerprint, len: summary.len, runs }, blocks })
+    let list = Arc::new(List { fingerprint: summary.fingerprint, len: summary.len, runs });
+    Ok(Sealed { snapshot, list, blocks })
 }
 
 fn run_len(run: &Run) -> usize {

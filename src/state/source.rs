@@ -62,8 +62,8 @@ pub trait StateSource {
     /// The pack that holds the log row of a snapshot.
     fn pack(&self, snapshot: SnapshotNid) -> Result<Arc<LoadedPack>>;
 
-    /// The list of a sealed snapshot.
-    fn list(&self, sealed: SnapshotNid) -> Result<Arc<List>>;
+    /// The list of a snapshot, whose log row says `seal`; `None` if it has none, or a derived one that is not built.
+    fn list(&self, snapshot: SnapshotNid, seal: Seal) -> Result<Option<Arc<List>>>;
 
     /// The entries of a block, checked against the hash in its fence.
     fn block(&self, fence: &Fence) -> Result<Arc<[Entry]>>;
@@ -127,12 +127,20 @@ pub struct StoredStates<'a> {
     caches: &'a StateCaches,
     room: RoomNid,
     last: SnapshotNid,
+    unsettled: &'a [SnapshotNid],
 }
 
 impl<'a> StoredStates<'a> {
     /// Reads a room whose newest snapshot is `last`, as the head in the same view says.
     pub fn new(read: &'a dyn Read, caches: &'a StateCaches, room: RoomNid, last: SnapshotNid) -> Self {
-        Self { read, caches, room, last }
+        Self { read, caches, room, last, unsettled: &[] }
+    }
+
+    /// For a view that does not follow the store: `seals` are the head's, in the same view. Their lists may be built, and
+    /// be in the caches, while the view has neither them nor their blocks.
+    #[must_use]
+    pub fn as_of(self, seals: &'a [SnapshotNid]) -> Self {
+        Self { unsettled: seals, ..self }
     }
 
     fn get(&self, table: TableId, key: &[u8]) -> Result<Vec<u8>> {
@@ -166,16 +174,27 @@ impl StateSource for StoredStates<'_> {
         Ok(pack)
     }
 
-    fn list(&self, sealed: SnapshotNid) -> Result<Arc<List>> {
-        if let Some(list) = self.caches.lists.get(&(self.room, sealed)) {
-            return Ok(list);
+    fn list(&self, sealed: SnapshotNid, seal: Seal) -> Result<Option<Arc<List>>> {
+        if seal == Seal::Open {
+            return Ok(None);
         }
         let key = keys::snapshot(self.room, sealed);
-        let bytes = self.get(LISTS, &key)?;
+        let cached = self.caches.lists.get(&(self.room, sealed));
+        if cached.is_some() && !self.unsettled.contains(&sealed) {
+            return Ok(cached);
+        }
+        let bytes = match (self.read.get(LISTS, &key)?, seal) {
+            (Some(bytes), _) => bytes,
+            (None, Seal::Whole) => return Err(missing(LISTS, &key)),
+            (None, Seal::Open | Seal::Derived) => return Ok(None),
+        };
+        if cached.is_some() {
+            return Ok(cached);
+        }
         let list = unseal(&key, &bytes).and_then(|bytes| list::decode(sealed, bytes));
         let list = Arc::new(list.map_err(|malformed| corrupt(LISTS, &key, malformed))?);
         self.caches.lists.insert((self.room, sealed), list.clone());
-        Ok(list)
+        Ok(Some(list))
     }
 
     fn block(&self, fence: &Fence) -> Result<Arc<[Entry]>> {

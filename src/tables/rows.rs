@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::membership::Membership;
 use super::{
-    AUTH_CHILDREN, CURRENT_STATE, EVENT_BODIES, EVENT_IDS, EVENT_INDEX, EVENT_ROWS, HEADS, PARKED, POSITIONS,
+    AUTH_CHILDREN, CURRENT_STATE, EVENT_BODIES, EVENT_IDS, EVENT_INDEX, EVENT_ROWS, HEADS, LISTS, PARKED, POSITIONS,
     PREV_CHILDREN, ROOM_IDS, ROOMS, USER_ROOMS, WAITS, name,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         keys,
     },
     error::{Corruption, Error, Result},
-    ids::{EventNid, EventTypeNid, RoomNid, StateKeyNid, StateTuple},
+    ids::{EventNid, EventTypeNid, RoomNid, SnapshotNid, StateKeyNid, StateTuple},
     kv::{Batch, Direction, Read, TableId},
 };
 
@@ -194,6 +194,11 @@ impl<'a> Rows<'a> {
         let key = keys::room(room);
         let head = self.decode(HEADS, &key, |bytes| RoomHead::decode(unseal(&key, bytes)?))?;
         Ok(head.unwrap_or_default())
+    }
+
+    /// Tells whether the list of a sealed snapshot is built.
+    pub fn has_list(&self, room: RoomNid, sealed: SnapshotNid) -> Result<bool> {
+        Ok(self.read.get(LISTS, &keys::snapshot(room, sealed))?.is_some())
     }
 
     /// Loads the row of an event.

@@ -29,13 +29,18 @@ pub(super) struct LogFact {
 pub(super) struct Log {
     /// By snapshot, from 1 on; `None` for a row that cannot be read.
     rows: Vec<Option<LogFact>>,
-    /// The snapshots that must have a list, ascending.
-    pub(super) sealed: Vec<SnapshotNid>,
+    /// The snapshots that have a list or will have one, ascending; whether it is derived.
+    pub(super) sealed: Vec<(SnapshotNid, bool)>,
 }
 
 impl Log {
     pub(super) fn get(&self, snapshot: SnapshotNid) -> Option<&LogFact> {
         self.rows.get((snapshot.number() as usize).checked_sub(1)?)?.as_ref()
+    }
+
+    /// Whether every row can be read.
+    pub(super) fn is_readable(&self) -> bool {
+        self.rows.iter().all(Option::is_some)
     }
 
     /// The number of the newest snapshot.
@@ -100,7 +105,7 @@ impl RoomCheck<'_, '_> {
             let snapshot = SnapshotNid::new(snapshot);
             self.check_log_row(key, snapshot, row)?;
             if row.seal != Seal::Open {
-                self.log.sealed.push(snapshot);
+                self.log.sealed.push((snapshot, row.seal == Seal::Derived));
             }
             let sets = match row.entries.as_slice() {
                 [(_, event)] if row.seal != Seal::Whole => *event,

@@ -172,7 +172,7 @@ impl RoomCheck<'_, '_> {
     ) -> Result<Option<Option<StateSummary>>> {
         let Some(pack) = self.stored(PACKS, snapshot, self.states.pack(snapshot))? else { return Ok(None) };
         let Some(row) = pack.pack.row(snapshot) else { return Ok(None) };
-        let list = if row.seal == Seal::Open { None } else { self.list(snapshot)? };
+        let list = self.list(snapshot, row.seal)?;
         let summary = match (&list, row.seal) {
             (None, Seal::Whole) => return Ok(None),
             (Some((_, entries)), Seal::Whole) => {
@@ -205,12 +205,12 @@ impl RoomCheck<'_, '_> {
         Ok(Some(summary))
     }
 
-    /// The list of a sealed snapshot and the state in it; `None` if it cannot be read.
-    fn list(&mut self, sealed: SnapshotNid) -> Result<Option<(std::sync::Arc<List>, Vec<Entry>)>> {
-        if self.unreadable_lists.contains(&sealed) {
+    /// The list of a snapshot and the state in it; `None` if it has none, or one that cannot be read.
+    fn list(&mut self, sealed: SnapshotNid, seal: Seal) -> Result<Option<(std::sync::Arc<List>, Vec<Entry>)>> {
+        if self.absent_lists.contains(&sealed) {
             return Ok(None);
         }
-        let Some(list) = self.stored(LISTS, sealed, self.states.list(sealed))? else { return Ok(None) };
+        let Some(list) = self.stored(LISTS, sealed, self.states.list(sealed, seal))?.flatten() else { return Ok(None) };
         let key = keys::snapshot(self.room.nid, sealed);
         let mut runs = Vec::with_capacity(list.runs.len());
         for (age, run) in list.runs.iter().enumerate() {

@@ -105,12 +105,32 @@ pub(super) struct RowStream<'a> {
     /// Where the next page begins; `None` after the last.
     start: Option<Vec<u8>>,
     page: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Value)>>,
+    /// Rows whose keys begin like this may be there or not.
+    tolerated: Vec<Vec<u8>>,
 }
 
 impl<'a> RowStream<'a> {
     pub(super) fn new(check: &Check<'a>, table: TableId, prefix: &[u8]) -> Self {
         let page = Vec::new().into_iter().peekable();
-        Self { read: check.read, table, prefix: prefix.to_vec(), start: Some(prefix.to_vec()), page }
+        Self {
+            read: check.read,
+            table,
+            prefix: prefix.to_vec(),
+            start: Some(prefix.to_vec()),
+            page,
+            tolerated: Vec::new(),
+        }
+    }
+
+    /// Rows whose keys begin with `prefix` may be there or not.
+    pub(super) fn tolerate(&mut self, prefix: &[u8]) {
+        self.tolerated.push(prefix.to_vec());
+    }
+
+    fn stray(&self, check: &mut Check<'_>, key: &[u8]) {
+        if !self.tolerated.iter().any(|prefix| key.starts_with(prefix)) {
+            check.problem(self.table, key, "a row that nothing accounts for");
+        }
     }
 
     /// The next row.
@@ -142,14 +162,14 @@ impl<'a> RowStream<'a> {
             if before == key {
                 return Ok(Some(value));
             }
-            check.problem(self.table, &before, "a row that nothing accounts for");
+            self.stray(check, &before);
         }
     }
 
     /// Whatever is left is too many.
     pub(super) fn finish(mut self, check: &mut Check<'_>) -> Result<()> {
         while let Some((key, _)) = self.next(check)? {
-            check.problem(self.table, &key, "a row that nothing accounts for");
+            self.stray(check, &key);
         }
         Ok(())
     }
