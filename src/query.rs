@@ -11,7 +11,7 @@ use ruma_common::{OwnedEventId, OwnedRoomId, RoomVersionId};
 pub use self::{
     event::{Event, Standing},
     history::{HistoryEntry, Record},
-    snapshot::{Snapshot, StateEntry},
+    snapshot::{Snapshot, StateEntry, StateIter},
 };
 use crate::{
     encoding::{event_key::EventKey, fingerprint::Fingerprint, head::RoomHead},

@@ -30,6 +30,12 @@ pub struct Stats {
     pub blocks: u64,
     /// Blocks that stand in two lists or more.
     pub blocks_shared: u64,
+    /// How often blocks stand in lists: divided by `blocks`, how many lists share one.
+    pub block_uses: u64,
+    /// Lists of whole states.
+    pub lists: u64,
+    /// The runs of the longest list: at most so many blocks are read for one key.
+    pub longest_list: u64,
     /// What it all takes.
     pub bytes: Bytes,
 }
@@ -70,38 +76,55 @@ impl Stats {
         scan_room(read, PACKS, room, &mut |key, value| {
             let first = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
             let pack = unseal(key, value).and_then(|bytes| pack::decode(first, bytes));
-            let rows = pack.map_err(|malformed| corrupt(PACKS, key, malformed))?.rows.len();
-            self.snapshots = self.snapshots.saturating_add(rows as u64);
+            let rows = pack.map_err(|malformed| corrupt(PACKS, key, malformed))?.row_count();
+            self.snapshots = self.snapshots.saturating_add(u64::from(rows));
             Ok(())
         })?;
-        let (blocks, shared) = count_blocks(read, room)?;
-        self.blocks = self.blocks.saturating_add(blocks);
-        self.blocks_shared = self.blocks_shared.saturating_add(shared);
+        let counted = count_lists(read, room)?;
+        self.blocks = self.blocks.saturating_add(counted.blocks);
+        self.blocks_shared = self.blocks_shared.saturating_add(counted.shared);
+        self.block_uses = self.block_uses.saturating_add(counted.uses);
+        self.lists = self.lists.saturating_add(counted.lists);
+        self.longest_list = self.longest_list.max(counted.longest);
         Ok(())
     }
 }
 
-/// The blocks of a room, and how many of them stand in two lists or more.
-pub(crate) fn count_blocks(read: &dyn Read, room: RoomNid) -> Result<(u64, u64)> {
-    let (mut blocks, mut shared) = (0u64, 0u64);
+/// The lists of a room and their blocks.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct ListCounts {
+    pub(crate) blocks: u64,
+    /// Blocks that stand in two lists or more.
+    pub(crate) shared: u64,
+    uses: u64,
+    lists: u64,
+    longest: u64,
+}
+
+pub(crate) fn count_lists(read: &dyn Read, room: RoomNid) -> Result<ListCounts> {
+    let mut counts = ListCounts::default();
     scan_room(read, BLOCKS, room, &mut |_, _| {
-        blocks = blocks.saturating_add(1);
+        counts.blocks = counts.blocks.saturating_add(1);
         Ok(())
     })?;
     let mut lists_of: FxHashMap<list::BlockNid, u32> = FxHashMap::default();
     scan_room(read, LISTS, room, &mut |key, value| {
         let sealed = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
         let list = unseal(key, value).and_then(|bytes| list::decode(sealed, bytes));
-        for fence in list.map_err(|malformed| corrupt(LISTS, key, malformed))?.runs.iter().flatten() {
+        let list = list.map_err(|malformed| corrupt(LISTS, key, malformed))?;
+        counts.lists = counts.lists.saturating_add(1);
+        counts.longest = counts.longest.max(list.runs.len() as u64);
+        for fence in list.runs.iter().flatten() {
             let lists = lists_of.entry(fence.block).or_default();
             *lists = lists.saturating_add(1);
+            counts.uses = counts.uses.saturating_add(1);
             if *lists == 2 {
-                shared = shared.saturating_add(1);
+                counts.shared = counts.shared.saturating_add(1);
             }
         }
         Ok(())
     })?;
-    Ok((blocks, shared))
+    Ok(counts)
 }
 
 impl RoomServer {

@@ -30,6 +30,9 @@ struct ShownStats<'a> {
     snapshots: u64,
     blocks: u64,
     blocks_shared: u64,
+    block_uses: u64,
+    lists: u64,
+    longest_list: u64,
     bytes: ShownBytes<'a>,
     bytes_per_event: Option<f64>,
     bytes_per_state_change: Option<f64>,
@@ -58,7 +61,8 @@ pub(super) fn run(place: &Place, arguments: &Arguments, output: &mut Output) -> 
 }
 
 fn show_json(stats: &Stats, output: &mut Output) -> Result<(), Failure> {
-    let Stats { rooms, events, outliers, state_changes, snapshots, blocks, blocks_shared, ref bytes } = *stats;
+    let Stats { rooms, events, outliers, state_changes, snapshots, .. } = *stats;
+    let Stats { blocks, blocks_shared, block_uses, lists, longest_list, ref bytes, .. } = *stats;
     let Bytes { total, state, events: event_bytes, ref tables } = *bytes;
     let rounded = |bytes: Option<f64>| bytes.map(|bytes| (bytes * 1000.0).round() / 1000.0);
     output.object(&ShownStats {
@@ -69,6 +73,9 @@ fn show_json(stats: &Stats, output: &mut Output) -> Result<(), Failure> {
         snapshots,
         blocks,
         blocks_shared,
+        block_uses,
+        lists,
+        longest_list,
         bytes: ShownBytes { total, state, events: event_bytes, tables: tables.iter().copied().collect() },
         bytes_per_event: rounded(stats.bytes_per_event()),
         bytes_per_state_change: rounded(stats.bytes_per_state_change()),
@@ -78,12 +85,15 @@ fn show_json(stats: &Stats, output: &mut Output) -> Result<(), Failure> {
 
 fn show(stats: &Stats, output: &mut Output) -> Result<(), Failure> {
     let per = |bytes: Option<f64>| bytes.map_or("-".to_owned(), |bytes| format!("{bytes:.1}"));
-    let Stats { rooms, events, outliers, state_changes, snapshots, blocks, blocks_shared, bytes: ref taken } = *stats;
+    let Stats { rooms, events, outliers, state_changes, snapshots, .. } = *stats;
+    let Stats { blocks, blocks_shared, block_uses, lists, longest_list, bytes: ref taken, .. } = *stats;
+    let sharing = if blocks > 0 { block_uses as f64 / blocks as f64 } else { 0.0 };
     let lines = [
         ("rooms", grouped(rooms)),
         ("events", format!("{}, and {} outliers", grouped(events), grouped(outliers))),
         ("state changes", format!("{}, {} snapshots", grouped(state_changes), grouped(snapshots))),
-        ("blocks", format!("{}, {} shared", grouped(blocks), grouped(blocks_shared))),
+        ("lists", format!("{}, the longest of {longest_list} runs", grouped(lists))),
+        ("blocks", format!("{}, {} shared, each in {sharing:.1} lists", grouped(blocks), grouped(blocks_shared))),
         ("bytes", format!("{}: {} events, {} states", bytes(taken.total), bytes(taken.events), bytes(taken.state))),
         ("an event", format!("{} bytes", per(stats.bytes_per_event()))),
         ("a state change", format!("{} bytes", per(stats.bytes_per_state_change()))),

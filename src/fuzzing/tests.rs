@@ -191,7 +191,9 @@ fn odd_pack() -> Pack {
 }
 
 fn pack_of(rows: Vec<LogRow>) -> Pack {
-    Pack { first: SnapshotNid::new(512), fingerprint: Fingerprint::from_bytes([9; 32]), len: 40, rows }
+    let mut pack = Pack::new(SnapshotNid::new(512), Fingerprint::from_bytes([9; 32]), 40);
+    rows.iter().for_each(|row| pack.push(row.borrowed()));
+    pack
 }
 
 /// A record of a write-ahead log: masked CRC-32C, length, kind, payload.

@@ -67,6 +67,11 @@ pub trait Layout {
     /// Learns that the batch was applied, and which snapshots no later change will name.
     fn appended(&mut self, done: &[u32]);
 
+    /// Does what the layout leaves to another thread than the writer's, if there is anything to do.
+    fn background(&mut self, _: &dyn Store) -> Result<()> {
+        Ok(())
+    }
+
     /// The event at a key.
     fn get(&self, read: &dyn Read, at: At, key: u32) -> Result<Option<u32>>;
 

@@ -158,6 +158,7 @@ fn write(
             }
             layout.appended(done);
             let taken = started.elapsed();
+            layout.background(&site.store)?;
             draw.ask(room, &drawn, change, &mut questions);
             if change.snapshot == history.given {
                 site.store.flush(true)?;

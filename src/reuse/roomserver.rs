@@ -1,5 +1,7 @@
 //! The engine's own layout: the code that a room's writer and readers run, on rows of the engine's own tables.
 
+use smallvec::SmallVec;
+
 use super::{
     history::{Change, History},
     layout::{At, Blocks, Changed, Layout},
@@ -10,12 +12,12 @@ use crate::{
     ids::{EventNid, RoomNid, SnapshotNid, StateTuple},
     kv::{Batch, Read, Store, TableId, TableSpec},
     state::{
-        difference, log,
+        Sealed, build_derived, difference, log,
         log::Log,
         read,
         source::{StateCaches, StoredStates},
     },
-    stats::count_blocks,
+    stats::count_lists,
     tables::{Share, TABLES, specs},
 };
 
@@ -24,6 +26,8 @@ pub struct Roomserver {
     log: Option<(RoomNid, Log)>,
     /// The newest snapshot of each room, from room 1 on: what the rooms' heads say.
     newest: Vec<SnapshotNid>,
+    /// The newest snapshot of the room at hand whose derived list is built.
+    built: SnapshotNid,
     caches: StateCaches,
     memory: usize,
 }
@@ -31,7 +35,7 @@ pub struct Roomserver {
 impl Roomserver {
     /// The layout, with as much memory for decoded rows as given.
     pub fn new(memory: usize) -> Self {
-        Self { log: None, newest: Vec::new(), caches: StateCaches::new(memory), memory }
+        Self { log: None, newest: Vec::new(), built: SnapshotNid::EMPTY, caches: StateCaches::new(memory), memory }
     }
 
     fn states<'a>(&'a self, read: &'a dyn Read, room: RoomNid) -> Result<StoredStates<'a>> {
@@ -51,8 +55,9 @@ impl Layout for Roomserver {
     }
 
     fn begin(&mut self, room: RoomNid, _: &History) -> Result<Option<Vec<u32>>> {
-        self.log = Some((room, Log::open(room, SnapshotNid::EMPTY)));
+        self.log = Some((room, Log::open(room, SnapshotNid::EMPTY, SmallVec::new())));
         self.newest.resize(room.number() as usize, SnapshotNid::EMPTY);
+        self.built = SnapshotNid::EMPTY;
         Ok(None)
     }
 
@@ -85,6 +90,19 @@ impl Layout for Roomserver {
         if let Some(newest) = self.newest.get_mut((room.number() as usize).saturating_sub(1)) {
             *newest = log.last();
         }
+    }
+
+    fn background(&mut self, store: &dyn Store) -> Result<()> {
+        let Some((room, log)) = &self.log else { return Ok(()) };
+        let Some(sealed) = log.seals().last().copied().filter(|sealed| *sealed > self.built) else { return Ok(()) };
+        let states = StoredStates::new(store, &self.caches, *room, log.last()).passing();
+        let list = build_derived(&states, &Names { room: *room }, sealed)?;
+        let mut batch = Batch::default();
+        Sealed::put_blocks(*room, &list.blocks, &mut batch);
+        list.put_list(*room, &mut batch);
+        store.write(batch)?;
+        self.built = sealed;
+        Ok(())
     }
 
     fn get(&self, read: &dyn Read, at: At, key: u32) -> Result<Option<u32>> {
@@ -124,9 +142,9 @@ impl Layout for Roomserver {
         let mut counted = Blocks::default();
         for number in 1..=u32::try_from(self.newest.len()).unwrap_or(u32::MAX) {
             let Some(room) = RoomNid::new(number) else { continue };
-            let (all, shared) = count_blocks(read, room)?;
-            counted.all += all;
-            counted.shared += shared;
+            let lists = count_lists(read, room)?;
+            counted.all += lists.blocks;
+            counted.shared += lists.shared;
         }
         Ok(counted)
     }

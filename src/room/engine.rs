@@ -64,12 +64,8 @@ impl Engine {
         let part = memory / 8;
         Ok(Self {
             interner: Interner::open(&*store, part)?,
-<<<<<<< HEAD
             states: StateCaches::new(part * STATES_SHARE),
-=======
-            states: StateCaches::new(part * 3),
             sealing: Sealing::default(),
->>>>>>> f2ed558 (Build state lists beside the room's writer)
             events: Cache::with_weighter(part / 512, (part * 3) as u64, EventWeight),
             keys: Cache::new(part / 128),
             current: Cache::new(part / 64),

@@ -53,6 +53,8 @@ impl Engine {
     /// Hides a room whose writer is at rest: nobody finds it any more. Gives the batch's sequence number.
     pub fn hide(&self, room: &Room) -> Result<u64> {
         let mut batch = Batch::default();
+        // A list that is just being built would leave rows behind; whoever builds later sees the mark.
+        let _unsealed = self.sealing.hold(room.nid);
         // Held until the batch is applied: a greater number that is given out meanwhile must not be forgotten.
         let last = self.hold_last_room();
         put_purge(&mut batch, room, *last)?;

@@ -1,14 +1,18 @@
 //! Where snapshots differ.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use super::{
-    read::{self, LogWalk},
+    read::{self, LogWalk, find, get_in_runs, merge_runs, newest_of_each, run_entries},
     source::StateSource,
 };
 use crate::{
-    encoding::pack::Seal,
+    encoding::{
+        block::Entry,
+        list::{BlockNid, Fence, Run},
+        pack::Seal,
+    },
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
 };
@@ -22,20 +26,27 @@ pub struct Difference {
     pub events: SmallVec<[Option<EventNid>; 4]>,
 }
 
-/// Log rows after which comparing whole states is cheaper than walking on.
-const WALK_MAX: usize = 16_384;
+/// The fewest log rows after which comparing lists is cheaper than walking on; in a large state, twice its keys.
+const WALK_MIN: u32 = 4096;
+const WALK_MAX: u32 = 65_536;
 
-/// Finds every key at which snapshots of a room differ, ascending. Costs what the snapshots changed since their last
-/// common ancestor in the log; if that is far, reads the whole states.
+/// Finds every key at which snapshots of a room differ, ascending.
+///
+/// Costs what the snapshots changed since their last common ancestor in the log: the packs with these changes, and a
+/// look-up in the ancestor for what only some of them changed. If that is more than comparing the states would be, reads
+/// the packs since the last list of each, the lists, and those blocks that not all lists have.
 pub fn differences<S: StateSource + ?Sized>(source: &S, snapshots: &[SnapshotNid]) -> Result<Vec<Difference>> {
-    match walk_to_ancestor(source, snapshots, WALK_MAX)? {
-        Some((ancestor, sides)) => compare_sides(source, ancestor, &sides),
-        None => compare_whole(source, snapshots),
+    let youngest = snapshots.iter().copied().max().filter(|youngest| !youngest.is_empty());
+    let len = youngest.map(|youngest| source.pack(youngest)).transpose()?.map_or(0, |pack| pack.pack.len);
+    let steps = len.saturating_mul(2).clamp(WALK_MIN, WALK_MAX) as usize;
+    match walk_to_ancestor(source, snapshots, steps)? {
+        Some((ancestor, sides)) => compare(&sides, |tuples| read::get_many(source, ancestor, tuples)),
+        None => compare_lists(source, snapshots),
     }
 }
 
-/// What one snapshot changed since the common ancestor.
-pub(super) type Side = FxHashMap<StateTuple, Option<EventNid>>;
+/// What one snapshot changed since they parted: ascending, the newest value of each key.
+pub(super) type Side = Vec<Entry>;
 
 /// Walks the log from all snapshots to their last common ancestor; `None` if it is more than `steps` rows away, or the
 /// log does not say what changed on the way.
@@ -50,7 +61,7 @@ pub(super) fn walk_to_ancestor<S: StateSource + ?Sized>(
     for _ in 0..=steps {
         let youngest = at.iter().copied().max().unwrap_or(SnapshotNid::EMPTY);
         if at.iter().all(|at| *at == youngest) {
-            return Ok(Some((youngest, sides)));
+            return Ok(Some((youngest, sides.into_iter().map(newest_of_each).collect())));
         }
         // A parent is always older than its child, so the youngest cannot be an ancestor of the others.
         for ((at, side), walk) in at.iter_mut().zip(&mut sides).zip(&mut walks).filter(|((at, _), _)| **at == youngest)
@@ -59,49 +70,77 @@ pub(super) fn walk_to_ancestor<S: StateSource + ?Sized>(
             if row.seal == Seal::Whole {
                 return Ok(None);
             }
-            for (tuple, event) in &row.entries {
-                side.entry(*tuple).or_insert(*event);
-            }
+            side.extend_from_slice(row.entries);
             *at = row.parent;
         }
     }
     Ok(None)
 }
 
-fn compare_sides<S: StateSource + ?Sized>(
-    source: &S,
-    ancestor: SnapshotNid,
+/// Compares states that are changes to one and the same; `base` looks up ascending keys in it.
+fn compare(
     sides: &[Side],
+    base: impl FnOnce(&[StateTuple]) -> Result<Vec<Option<EventNid>>>,
 ) -> Result<Vec<Difference>> {
-    let mut touched: Vec<StateTuple> = sides.iter().flat_map(|side| side.keys().copied()).collect();
+    let mut touched: Vec<StateTuple> = sides.iter().flatten().map(|entry| entry.0).collect();
     touched.sort_unstable();
     touched.dedup();
-    let in_some_only = |tuple: &&StateTuple| sides.iter().any(|side| !side.contains_key(*tuple));
+    let in_some_only = |tuple: &&StateTuple| sides.iter().any(|side| find(side, **tuple).is_none());
     let inherited: Vec<StateTuple> = touched.iter().filter(in_some_only).copied().collect();
-    let values = if inherited.is_empty() { Vec::new() } else { read::get_many(source, ancestor, &inherited)? };
-    let inherited: FxHashMap<StateTuple, Option<EventNid>> = inherited.into_iter().zip(values).collect();
+    let values = if inherited.is_empty() { Vec::new() } else { base(&inherited)? };
+    let inherited: Side = inherited.into_iter().zip(values).collect();
     let difference = |tuple: StateTuple| {
-        let base = inherited.get(&tuple).copied().flatten();
-        let events = sides.iter().map(|side| side.get(&tuple).copied().unwrap_or(base)).collect();
+        let base = find(&inherited, tuple).flatten();
+        let events = sides.iter().map(|side| find(side, tuple).unwrap_or(base)).collect();
         Difference { tuple, events }
     };
     Ok(touched.into_iter().map(difference).filter(Difference::is_real).collect())
 }
 
-fn compare_whole<S: StateSource + ?Sized>(source: &S, snapshots: &[SnapshotNid]) -> Result<Vec<Difference>> {
-    let mut states = Vec::with_capacity(snapshots.len());
+/// Compares states by their lists. The oldest runs that all lists have, and those blocks of the next run that all have
+/// there, are what the states have in common; the rest is what each changed.
+///
+/// Blocks further up are not left out where they are equal: between them another run may have replaced a key.
+fn compare_lists<S: StateSource + ?Sized>(source: &S, snapshots: &[SnapshotNid]) -> Result<Vec<Difference>> {
+    let mut tails = Vec::with_capacity(snapshots.len());
     for snapshot in snapshots {
-        states.push(read::collect(source, *snapshot, None)?.into_iter().peekable());
+        tails.push(read::tail(source, *snapshot)?);
     }
-    let mut differences = Vec::new();
-    while let Some(tuple) = states.iter_mut().filter_map(|state| state.peek().map(|entry| entry.0)).min() {
-        let events = states.iter_mut().map(|state| state.next_if(|entry| entry.0 == tuple).map(|entry| entry.1));
-        let difference = Difference { tuple, events: events.collect() };
-        if difference.is_real() {
-            differences.push(difference);
+    let lists: Vec<&[Run]> = tails.iter().map(|tail| tail.list.as_ref().map_or(&[][..], |list| &list.runs)).collect();
+    let first = lists.first().copied().unwrap_or_default();
+    let in_all = |place: &usize| {
+        let run = first.get(*place);
+        run.is_some() && lists.iter().all(|runs| runs.get(*place) == run)
+    };
+    let common = (0..).take_while(in_all).count();
+    let mut base: Vec<Run> = first.iter().take(common).cloned().collect();
+    let parting: Vec<&[Fence]> = lists.iter().map(|runs| runs.get(common).map_or(&[][..], Vec::as_slice)).collect();
+    let shared = shared_blocks(&parting);
+    let is_shared = |fence: &&Fence| shared.contains(&fence.block);
+    base.push(parting.first().copied().unwrap_or_default().iter().filter(is_shared).copied().collect());
+    let mut sides = Vec::with_capacity(snapshots.len());
+    for ((tail, runs), parting) in tails.iter().zip(&lists).zip(&parting) {
+        let own: Run = parting.iter().filter(|fence| !is_shared(fence)).copied().collect();
+        let mut newer = vec![run_entries(source, &own, None)?];
+        for run in runs.iter().skip(common.saturating_add(1)) {
+            newer.push(run_entries(source, run, None)?);
         }
+        newer.push(tail.changes.clone());
+        sides.push(merge_runs(newer));
     }
-    Ok(differences)
+    compare(&sides, |tuples| get_in_runs(source, &base, tuples))
+}
+
+/// The blocks that stand in all of these runs.
+fn shared_blocks(runs: &[&[Fence]]) -> FxHashSet<BlockNid> {
+    let blocks = |run: &&[Fence]| run.iter().map(|fence| fence.block).collect::<FxHashSet<BlockNid>>();
+    let mut runs = runs.iter();
+    let mut shared = runs.next().map(blocks).unwrap_or_default();
+    for run in runs {
+        let others = blocks(run);
+        shared.retain(|block| others.contains(block));
+    }
+    shared
 }
 
 impl Difference {

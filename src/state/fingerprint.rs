@@ -1,7 +1,7 @@
 //! What is known of a snapshot as a whole: its fingerprint and its number of keys.
 
 use super::{
-    read::{self, LogWalk},
+    read::{self, LogWalk, newest_of_each},
     source::StateSource,
 };
 use crate::{
@@ -57,18 +57,21 @@ pub fn changed<N: EntryNames + ?Sized>(
 const FOLD_MAX: usize = 1024;
 
 /// The summary of any snapshot: folded from the nearest ancestor whose summary is stored, which is at most a pack away
-/// on an unbranched log.
+/// on an unbranched log. What was changed more than once on the way counts once.
 pub fn summary<S: StateSource + ?Sized, N: EntryNames + ?Sized>(
     source: &S,
     names: &N,
     snapshot: SnapshotNid,
 ) -> Result<StateSummary> {
-    let mut path: Vec<(SnapshotNid, Vec<Entry>)> = Vec::new();
+    let mut changes: Vec<Entry> = Vec::new();
     let mut walk = LogWalk::new(source);
     let mut at = snapshot;
     let mut known = StateSummary::EMPTY;
-    while !at.is_empty() {
-        if path.len() >= FOLD_MAX {
+    for steps in 0.. {
+        if at.is_empty() {
+            break;
+        }
+        if steps >= FOLD_MAX {
             return whole(source, names, snapshot);
         }
         let pack = source.pack(at)?;
@@ -81,26 +84,13 @@ pub fn summary<S: StateSource + ?Sized, N: EntryNames + ?Sized>(
             known = StateSummary { fingerprint: list.fingerprint, len: list.len };
             break;
         }
-        path.push((row.parent, row.entries.clone()));
+        changes.extend_from_slice(row.entries);
         at = row.parent;
     }
-    for (parent, entries) in path.into_iter().rev() {
-        known = after(source, names, parent, known, &entries)?;
-    }
-    Ok(known)
-}
-
-/// The summary after changing `entries` of `parent`, whose summary is `known`.
-pub fn after<S: StateSource + ?Sized, N: EntryNames + ?Sized>(
-    source: &S,
-    names: &N,
-    parent: SnapshotNid,
-    known: StateSummary,
-    entries: &[Entry],
-) -> Result<StateSummary> {
-    let tuples: Vec<StateTuple> = entries.iter().map(|entry| entry.0).collect();
-    let before = read::get_many(source, parent, &tuples)?;
-    changed(names, known, entries.iter().zip(before).map(|((tuple, after), before)| (*tuple, before, *after)))
+    let changes = newest_of_each(changes);
+    let tuples: Vec<StateTuple> = changes.iter().map(|entry| entry.0).collect();
+    let before = if tuples.is_empty() { Vec::new() } else { read::get_many(source, at, &tuples)? };
+    changed(names, known, changes.iter().zip(before).map(|((tuple, after), before)| (*tuple, before, *after)))
 }
 
 /// The summary of a snapshot, added up from its entries.

@@ -17,7 +17,7 @@ use crate::{
         head::SEALS_MAX,
         keys,
         list::{BlockNid, Fence, List},
-        pack::{self, FULL_ROWS, LogRow, OPEN_ROWS, Pack, ROW_ENTRIES_MAX, Seal},
+        pack::{self, FULL_ROWS, OPEN_ROWS, Pack, ROW_ENTRIES_MAX, RowRef, Seal},
     },
     error::{Error, Result},
     ids::{EventNid, RoomNid, SnapshotNid, StateTuple},
@@ -167,7 +167,7 @@ impl Log {
                 self.put_list(list, batch);
             }
         }
-        let row = LogRow { parent, second_parent, seal: due, entries: if whole { Vec::new() } else { entries } };
+        let row = RowRef { parent, second_parent, seal: due, entries: if whole { &[] } else { &entries } };
         self.last = snapshot;
         self.push(stored, row, summary, batch)?;
         let (tail, sealed) = if due == Seal::Open { (tail, sealed) } else { (0, snapshot) };
@@ -219,17 +219,23 @@ impl Log {
     }
 
     /// Adds the row of `self.last` to the open pack; folds small packs when there are enough for a full one.
-    fn push(&mut self, stored: StoredStates<'_>, row: LogRow, summary: StateSummary, batch: &mut Batch) -> Result<()> {
+    fn push(
+        &mut self,
+        stored: StoredStates<'_>,
+        row: RowRef<'_>,
+        summary: StateSummary,
+        batch: &mut Batch,
+    ) -> Result<()> {
         let first = SnapshotNid::new((self.last.number() & !(OPEN_ROWS - 1)).max(1));
         let mut pack = if first == self.last {
-            Pack { first, fingerprint: summary.fingerprint, len: summary.len, rows: Vec::new() }
+            Pack::new(first, summary.fingerprint, summary.len)
         } else {
             let before = SnapshotNid::new(self.last.number() - 1);
             self.states(stored).pack(before)?.pack.clone()
         };
-        pack.rows.push(row);
+        pack.push(row);
         if self.last.number() % FULL_ROWS == FULL_ROWS - 1 {
-            pack = self.fold(stored, pack, batch)?;
+            pack = self.fold(stored, &pack, batch)?;
         }
         let key = keys::snapshot(self.room, pack.first);
         let mut value = pack::encode(&pack);
@@ -242,22 +248,23 @@ impl Log {
         Ok(())
     }
 
-    fn fold(&self, stored: StoredStates<'_>, newest: Pack, batch: &mut Batch) -> Result<Pack> {
+    fn fold(&self, stored: StoredStates<'_>, newest: &Pack, batch: &mut Batch) -> Result<Pack> {
         let base = self.last.number() & !(FULL_ROWS - 1);
         let states = WriterStates { log: self, stored };
-        let mut rows = Vec::with_capacity(FULL_ROWS as usize);
-        let mut start = None;
+        let mut full: Option<Pack> = None;
         for first in (base..newest.first.number()).step_by(OPEN_ROWS as usize) {
             let first = SnapshotNid::new(first.max(1));
             let part = states.pack(first)?;
-            rows.extend(part.pack.rows.iter().cloned());
-            start.get_or_insert((part.pack.first, part.pack.fingerprint, part.pack.len));
+            match &mut full {
+                Some(full) => part.pack.rows().for_each(|row| full.push(row)),
+                None => full = Some(part.pack.clone()),
+            }
             batch.delete(PACKS, keys::snapshot(self.room, first));
         }
-        let (first, fingerprint, len) = start.ok_or_else(|| Error::internal("a fold of no packs"))?;
+        let mut full = full.ok_or_else(|| Error::internal("a fold of no packs"))?;
         batch.delete(PACKS, keys::snapshot(self.room, newest.first));
-        rows.extend(newest.rows);
-        Ok(Pack { first, fingerprint, len, rows })
+        newest.rows().for_each(|row| full.push(row));
+        Ok(full)
     }
 }
 
@@ -271,7 +278,7 @@ pub fn build_derived<S: StateSource, N: EntryNames + ?Sized>(
     let summary = fingerprint::summary(states, names, sealed)?;
     let mut walk = LogWalk::new(states);
     let row = walk.row(sealed)?;
-    seal::build(states, sealed, row.parent, &row.entries, summary)
+    seal::build(states, sealed, row.parent, row.entries, summary)
 }
 
 /// The number of changes since the nearest sealed ancestor, and that ancestor.
@@ -298,7 +305,7 @@ pub struct WriterStates<'a> {
 impl StateSource for WriterStates<'_> {
     fn pack(&self, snapshot: SnapshotNid) -> Result<Arc<LoadedPack>> {
         let unwritten = self.log.unwritten_packs.iter().rev().chain(&self.log.open);
-        match unwritten.into_iter().find(|pack| pack.pack.row(snapshot).is_some()) {
+        match unwritten.into_iter().find(|pack| pack.pack.contains(snapshot)) {
             Some(pack) => Ok(pack.clone()),
             None => self.stored.pack(snapshot),
         }
@@ -308,6 +315,22 @@ impl StateSource for WriterStates<'_> {
         match self.log.unwritten_lists.iter().find(|(sealed, _)| *sealed == snapshot) {
             Some((_, list)) => Ok(Some(list.clone())),
             None => self.stored.list(snapshot, seal),
+        }
+    }
+
+    fn blocks(&self, fences: &[Fence]) -> Result<Vec<Arc<[Entry]>>> {
+        if self.log.unwritten_blocks.is_empty() {
+            return self.stored.blocks(fences);
+        }
+        fences.iter().map(|fence| self.block(fence)).collect()
+    }
+
+    fn read_back(&self, newest: SnapshotNid) -> Result<()> {
+        // The newest packs may not be stored yet.
+        if self.log.open.as_ref().is_some_and(|open| newest >= open.pack.first) {
+            Ok(())
+        } else {
+            self.stored.read_back(newest)
         }
     }
 

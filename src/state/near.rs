@@ -1,6 +1,10 @@
 //! Look-ups in snapshots that are not far from the current state, whatever the size of the room.
 
-use super::{difference::walk_to_ancestor, read, source::StateSource};
+use super::{
+    difference::walk_to_ancestor,
+    read::{self, find},
+    source::StateSource,
+};
 use crate::{
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
@@ -25,9 +29,9 @@ pub fn get_near<S: StateSource + ?Sized>(
         return read::get_many(source, snapshot, tuples);
     };
     let [ours, theirs] = sides.as_slice() else { return read::get_many(source, snapshot, tuples) };
-    let get = |tuple: &StateTuple| match ours.get(tuple) {
-        Some(event) => Ok(*event),
-        None if theirs.contains_key(tuple) => read::get(source, ancestor, *tuple),
+    let get = |tuple: &StateTuple| match find(ours, *tuple) {
+        Some(event) => Ok(event),
+        None if find(theirs, *tuple).is_some() => read::get(source, ancestor, *tuple),
         None => in_current(*tuple),
     };
     tuples.iter().map(get).collect()

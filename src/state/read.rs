@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
-use super::source::{LoadedPack, StateSource};
+use super::source::{LoadedPack, StateSource, Step};
 use crate::{
     encoding::{
         block::Entry,
         bytes::Malformed,
-        list::{List, Run},
-        pack::LogRow,
+        list::{Fence, List, Run},
+        pack::{RowRef, Segment},
     },
     error::Result,
     ids::{EventNid, EventTypeNid, SnapshotNid, StateTuple},
@@ -30,15 +28,22 @@ impl<'a, S: StateSource + ?Sized> LogWalk<'a, S> {
     }
 
     /// The log row of a snapshot.
-    pub fn row(&mut self, snapshot: SnapshotNid) -> Result<&LogRow> {
-        self.load(snapshot)?;
-        let row = self.pack.as_ref().and_then(|pack| pack.pack.row(snapshot));
-        let what = Malformed { offset: 0, what: "the pack lacks a snapshot" };
-        row.ok_or_else(|| corrupt(PACKS, &snapshot.number().to_be_bytes(), what))
+    pub fn row(&mut self, snapshot: SnapshotNid) -> Result<RowRef<'_>> {
+        self.load(snapshot)?.pack.row(snapshot).ok_or_else(|| lacks(snapshot))
+    }
+
+    /// The rows from that of a snapshot back to the first that branches off or has a list, or to where the pack ends.
+    pub fn segment(&mut self, newest: SnapshotNid) -> Result<Segment<'_>> {
+        self.load(newest)?.pack.segment(newest).ok_or_else(|| lacks(newest))
+    }
+
+    /// Looks for a key in these rows.
+    fn look(&mut self, newest: SnapshotNid, tuple: StateTuple) -> Result<Step> {
+        self.load(newest)?.look(newest, tuple).ok_or_else(|| lacks(newest))
     }
 
     fn load(&mut self, snapshot: SnapshotNid) -> Result<&LoadedPack> {
-        let held = self.pack.take().filter(|pack| pack.pack.row(snapshot).is_some());
+        let held = self.pack.take().filter(|pack| pack.pack.contains(snapshot));
         let pack = match held {
             Some(pack) => pack,
             None => self.source.pack(snapshot)?,
@@ -47,41 +52,54 @@ impl<'a, S: StateSource + ?Sized> LogWalk<'a, S> {
     }
 }
 
-/// Looks up one key. Reads the packs of the snapshot's tail that touch the key or branch, and, if none has it, one list
-/// and at most one block for each of its runs.
+fn lacks(snapshot: SnapshotNid) -> crate::error::Error {
+    let what = Malformed { offset: 0, what: "the pack lacks a snapshot" };
+    corrupt(PACKS, &snapshot.number().to_be_bytes(), what)
+}
+
+/// Looks up one key. Reads the packs from the snapshot back to the one that changed the key, and, if none did since the
+/// last list, that list and at most one block for each of its runs.
 pub fn get<S: StateSource + ?Sized>(source: &S, snapshot: SnapshotNid, tuple: StateTuple) -> Result<Option<EventNid>> {
     let mut walk = LogWalk::new(source);
     let mut at = snapshot;
     while !at.is_empty() {
-        if let Some(before) = walk.load(at)?.skip(tuple) {
-            at = before;
-            continue;
+        match walk.look(at, tuple)? {
+            Step::Found(event) => return Ok(event),
+            Step::Parent { of, seal, parent } => match source.list(of, seal)? {
+                Some(list) => return get_in_list(source, &list, tuple),
+                None => at = parent,
+            },
         }
-        let row = walk.row(at)?;
-        if let Some((_, event)) = row.entries.iter().find(|entry| entry.0 == tuple) {
-            return Ok(*event);
-        }
-        if let Some(list) = source.list(at, row.seal)? {
-            return get_in_list(source, &list, tuple);
-        }
-        at = row.parent;
     }
     Ok(None)
 }
 
 fn get_in_list<S: StateSource + ?Sized>(source: &S, list: &List, tuple: StateTuple) -> Result<Option<EventNid>> {
     for run in list.runs.iter().rev() {
-        let after = run.partition_point(|fence| fence.first <= tuple);
-        let Some(fence) = after.checked_sub(1).and_then(|place| run.get(place)) else { continue };
-        let entries = source.block(fence)?;
-        if let Ok(place) = entries.binary_search_by_key(&tuple, |entry| entry.0) {
-            return Ok(entries.get(place).and_then(|entry| entry.1));
+        let Some(fence) = fence_of(run, tuple) else { continue };
+        if let Some(event) = find(&source.block(fence)?, tuple) {
+            return Ok(event);
         }
     }
     Ok(None)
 }
 
-/// Looks up several keys; many of them with one walk of the tail. The answers are in the order of the keys.
+/// The only block of a run that can hold a key.
+fn fence_of(run: &Run, tuple: StateTuple) -> Option<&Fence> {
+    let after = run.partition_point(|fence| fence.first <= tuple);
+    after.checked_sub(1).and_then(|place| run.get(place))
+}
+
+/// What sorted entries say of a key.
+pub(super) fn find(entries: &[Entry], tuple: StateTuple) -> Option<Option<EventNid>> {
+    let place = entries.binary_search_by_key(&tuple, |entry| entry.0).ok()?;
+    entries.get(place).map(|entry| entry.1)
+}
+
+/// Looks up several keys; the answers are in the order of the keys.
+///
+/// Few of them one by one, as [`get`] does. Many with one walk of the packs since the last list, that list, and of each
+/// of its runs the blocks that can hold a key, each once and all of a run together.
 pub fn get_many<S: StateSource + ?Sized>(
     source: &S,
     snapshot: SnapshotNid,
@@ -92,78 +110,133 @@ pub fn get_many<S: StateSource + ?Sized>(
         return tuples.iter().map(|tuple| get(source, snapshot, *tuple)).collect();
     }
     let tail = tail(source, snapshot)?;
-    let get_one = |tuple: &StateTuple| match (tail.changes.get(tuple), &tail.list) {
-        (Some(event), _) => Ok(*event),
-        (None, Some(list)) => get_in_list(source, list, *tuple),
-        (None, None) => Ok(None),
-    };
-    tuples.iter().map(get_one).collect()
+    let mut open: Vec<(StateTuple, usize)> = Vec::new();
+    let mut events = Vec::with_capacity(tuples.len());
+    for (place, tuple) in tuples.iter().enumerate() {
+        let changed = find(&tail.changes, *tuple);
+        if changed.is_none() {
+            open.push((*tuple, place));
+        }
+        events.push(changed.flatten());
+    }
+    open.sort_unstable();
+    let keys: Vec<StateTuple> = open.iter().map(|(tuple, _)| *tuple).collect();
+    let runs = tail.list.as_ref().map_or(&[][..], |list| &list.runs);
+    for ((_, place), event) in open.into_iter().zip(get_in_runs(source, runs, &keys)?) {
+        if let Some(slot) = events.get_mut(place) {
+            *slot = event;
+        }
+    }
+    Ok(events)
+}
+
+/// Looks up ascending keys in the runs of a list.
+pub(super) fn get_in_runs<S: StateSource + ?Sized>(
+    source: &S,
+    runs: &[Run],
+    tuples: &[StateTuple],
+) -> Result<Vec<Option<EventNid>>> {
+    let mut events = vec![None; tuples.len()];
+    let mut open: Vec<(usize, StateTuple)> = tuples.iter().copied().enumerate().collect();
+    for run in runs.iter().rev() {
+        let mut fences: Vec<Fence> = open.iter().filter_map(|(_, tuple)| fence_of(run, *tuple)).copied().collect();
+        fences.dedup_by_key(|fence| fence.first);
+        let blocks = source.blocks(&fences)?;
+        open.retain(|(place, tuple)| {
+            let after = fences.partition_point(|fence| fence.first <= *tuple);
+            let block = after.checked_sub(1).and_then(|place| blocks.get(place));
+            match (block.and_then(|block| find(block, *tuple)), events.get_mut(*place)) {
+                (Some(event), Some(slot)) => {
+                    *slot = event;
+                    false
+                }
+                _ => true,
+            }
+        });
+    }
+    Ok(events)
 }
 
 /// The changes since the nearest ancestor whose list is built.
 pub struct Tail {
-    /// The newest value of every key that was changed.
-    pub changes: FxHashMap<StateTuple, Option<EventNid>>,
+    /// The newest value of every key that was changed, ascending.
+    pub changes: Vec<Entry>,
     /// The list of that ancestor; `None` if there is none.
     pub list: Option<Arc<List>>,
 }
 
 /// Collects the changes of a snapshot since the nearest ancestor, itself included, whose list is built.
 pub fn tail<S: StateSource + ?Sized>(source: &S, snapshot: SnapshotNid) -> Result<Tail> {
+    source.read_back(snapshot)?;
     let mut walk = LogWalk::new(source);
-    let mut changes = FxHashMap::default();
+    let mut changes = Vec::new();
     let mut at = snapshot;
     while !at.is_empty() {
-        let row = walk.row(at)?;
-        if let Some(list) = source.list(at, row.seal)? {
-            // The list holds the changes of its own snapshot too.
-            return Ok(Tail { changes, list: Some(list) });
+        let segment = walk.segment(at)?;
+        // A list holds the changes of its own snapshot too: taken twice they do no harm.
+        changes.extend(segment.entries.iter().rev());
+        let (oldest, seal, parent) = (segment.oldest, segment.seal, segment.parent);
+        if let Some(list) = source.list(oldest, seal)? {
+            return Ok(Tail { changes: newest_of_each(changes), list: Some(list) });
         }
-        for (tuple, event) in &row.entries {
-            changes.entry(*tuple).or_insert(*event);
-        }
-        at = row.parent;
+        at = parent;
     }
-    Ok(Tail { changes, list: None })
+    Ok(Tail { changes: newest_of_each(changes), list: None })
 }
 
-/// The whole state, or its entries of one event type, ascending. Reads the packs of the tail, one list, and the blocks
-/// of its runs that can hold the type.
+/// Sorts changes by key, given newest first, and leaves the newest of each.
+pub(super) fn newest_of_each(mut changes: Vec<Entry>) -> Vec<Entry> {
+    changes.sort_by_key(|entry| entry.0);
+    changes.dedup_by_key(|entry| entry.0);
+    changes
+}
+
+/// The whole state, or its entries of one event type, ascending. Reads the packs since the last list, that list, and the
+/// blocks of its runs that can hold the type: packs and blocks that are not at hand in few reads, since they lie together.
 pub fn collect<S: StateSource + ?Sized>(
     source: &S,
     snapshot: SnapshotNid,
     event_type: Option<EventTypeNid>,
 ) -> Result<Vec<(StateTuple, EventNid)>> {
-    let tail = tail(source, snapshot)?;
-    let wanted = |tuple: &StateTuple| event_type.is_none_or(|wanted| tuple.event_type == wanted);
+    let Tail { mut changes, list } = tail(source, snapshot)?;
+    if let Some(wanted) = event_type {
+        changes.retain(|(tuple, _)| tuple.event_type == wanted);
+    }
     let mut runs = Vec::new();
-    for run in tail.list.iter().flat_map(|list| &list.runs) {
+    for run in list.iter().flat_map(|list| &list.runs) {
         runs.push(run_entries(source, run, event_type)?);
     }
-    let mut newest: Vec<Entry> = tail.changes.into_iter().filter(|(tuple, _)| wanted(tuple)).collect();
-    newest.sort_unstable_by_key(|entry| entry.0);
-    runs.push(newest);
+    runs.push(changes);
     Ok(merge_runs(runs).into_iter().filter_map(|(tuple, event)| Some((tuple, event?))).collect())
 }
 
 /// The entries of a run, or those of one event type, ascending.
 pub fn run_entries<S: StateSource + ?Sized>(
     source: &S,
-    run: &Run,
+    run: &[Fence],
     event_type: Option<EventTypeNid>,
 ) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    let mut fences = run.iter().peekable();
-    while let Some(fence) = fences.next() {
-        let ends_before = fences.peek().is_some_and(|next| Some(next.first.event_type) < event_type);
-        if event_type.is_some_and(|wanted| fence.first.event_type > wanted || ends_before) {
-            continue;
-        }
-        let block = source.block(fence)?;
-        let wanted = |entry: &&Entry| event_type.is_none_or(|wanted| entry.0.event_type == wanted);
-        entries.extend(block.iter().filter(wanted));
+    let Some(wanted) = event_type else {
+        return Ok(source.blocks(run)?.iter().flat_map(|block| block.iter()).copied().collect());
+    };
+    // The block before the first that begins with the type may end with it.
+    let begin = run.partition_point(|fence| fence.first.event_type < wanted).saturating_sub(1);
+    let end = run.partition_point(|fence| fence.first.event_type <= wanted);
+    let blocks = source.blocks(run.get(begin..end).unwrap_or_default())?;
+    let entries = blocks.iter().flat_map(|block| block.iter());
+    Ok(entries.filter(|entry| entry.0.event_type == wanted).copied().collect())
+}
+
+/// The number of entries before a key, in steps that double: few new entries may stand among many old ones, or as many.
+fn gallop(entries: &[Entry], tuple: StateTuple) -> usize {
+    let is_before = |entry: &Entry| entry.0 < tuple;
+    let (mut from, mut step) = (0, 1);
+    while entries.get(from + step - 1).is_some_and(is_before) {
+        from += step;
+        step *= 2;
     }
-    Ok(entries)
+    let to = entries.len().min(from + step);
+    from + entries.get(from..to).unwrap_or_default().partition_point(is_before)
 }
 
 /// Merges sorted runs, oldest first, into one: the newest entry of each key, removals included.
@@ -177,17 +250,15 @@ pub fn merge_runs(runs: Vec<Vec<Entry>>) -> Vec<Entry> {
             continue;
         }
         let mut both = Vec::with_capacity(older.len() + merged.len());
-        let mut newer = merged.into_iter().peekable();
-        for entry in older {
-            while let Some(before) = newer.next_if(|newer| newer.0 < entry.0) {
-                both.push(before);
-            }
-            match newer.next_if(|newer| newer.0 == entry.0) {
-                Some(replaced) => both.push(replaced),
-                None => both.push(entry),
-            }
+        let mut rest = older.as_slice();
+        for newer in merged {
+            let (before, after) = rest.split_at(gallop(rest, newer.0));
+            both.extend_from_slice(before);
+            both.push(newer);
+            let replaced = after.first().is_some_and(|entry| entry.0 == newer.0);
+            rest = after.get(usize::from(replaced)..).unwrap_or_default();
         }
-        both.extend(newer);
+        both.extend_from_slice(rest);
         merged = both;
     }
     merged

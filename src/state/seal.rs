@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     fingerprint::StateSummary,
-    read::{LogWalk, merge_runs, run_entries},
+    read::{LogWalk, merge_runs, newest_of_each, run_entries},
     source::StateSource,
 };
 use crate::{
@@ -93,24 +93,22 @@ pub fn build<S: StateSource + ?Sized>(
     entries: &[Entry],
     summary: StateSummary,
 ) -> Result<Sealed> {
+    source.read_back(parent)?;
     let mut changes = entries.to_vec();
     let mut walk = LogWalk::new(source);
     let mut at = parent;
     let mut parent_list = None;
     while !at.is_empty() {
-        let row = walk.row(at)?;
-        if row.seal != Seal::Open {
-            let list = source.list(at, row.seal)?;
+        let segment = walk.segment(at)?;
+        changes.extend(segment.entries.iter().rev());
+        if segment.seal != Seal::Open {
+            let list = source.list(segment.oldest, segment.seal)?;
             parent_list = Some(list.ok_or_else(|| Error::internal("a list is built before that of its ancestor"))?);
             break;
         }
-        changes.extend_from_slice(&row.entries);
-        at = row.parent;
+        at = segment.parent;
     }
-    // The newest change of each key came first.
-    changes.sort_by_key(|entry| entry.0);
-    changes.dedup_by_key(|entry| entry.0);
-    seal(source, snapshot, parent_list.as_deref(), changes, summary)
+    seal(source, snapshot, parent_list.as_deref(), newest_of_each(changes), summary)
 }
 
 /// Builds a list from its parent's and the changes since, ascending.

@@ -9,51 +9,76 @@ use crate::{
         block::{self, BlockHash, Entry},
         bytes::{Malformed, unseal},
         keys,
-        list::{self, BlockNid, Fence, List},
+        list::{self, BlockNid, Fence, List, Run},
         pack::{self, FULL_ROWS, OPEN_ROWS, Pack, Seal},
     },
     error::Result,
-    ids::{RoomNid, SnapshotNid, StateTuple},
-    kv::{Read, TableId},
+    ids::{EventNid, RoomNid, SnapshotNid, StateTuple},
+    kv::{Direction, Read},
     tables::{
         BLOCKS, LISTS, PACKS,
         rows::{corrupt, missing},
     },
 };
 
-/// A pack with what look-ups want to know of it.
+/// A pack, and its entries in the order of their keys.
 #[derive(Debug, Clone)]
 pub struct LoadedPack {
     /// The pack.
     pub pack: Pack,
-    /// The keys that it touches, ascending.
-    touched: Vec<StateTuple>,
-    /// Whether each row changes the snapshot before it and none is sealed.
-    linear: bool,
+    /// The places of the entries, by key and then by age, oldest first.
+    order: Box<[u32]>,
+}
+
+/// What a look-up goes on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The key has this event, or was removed.
+    Found(Option<EventNid>),
+    /// No row as far back as this one changes the key: its list has it, or else what it changes.
+    Parent {
+        /// The oldest snapshot that was looked at.
+        of: SnapshotNid,
+        /// Whether it has a list.
+        seal: Seal,
+        /// What it changes.
+        parent: SnapshotNid,
+    },
 }
 
 impl LoadedPack {
     /// Prepares a pack for look-ups.
-    pub fn new(pack: Pack) -> Self {
-        let mut touched: Vec<StateTuple> =
-            pack.rows.iter().flat_map(|row| &row.entries).map(|(tuple, _)| *tuple).collect();
-        touched.sort_unstable();
-        touched.dedup();
-        let follows = |(row, snapshot): (&pack::LogRow, u32)| {
-            row.seal == Seal::Open && row.parent.number().checked_add(1) == Some(snapshot)
-        };
-        let linear = pack.rows.iter().zip(pack.first.number()..).all(follows);
-        Self { pack, touched, linear }
+    pub fn new(mut pack: Pack) -> Self {
+        pack.shrink();
+        let entries = pack.entries();
+        let mut order: Vec<u32> = (0..).take(entries.len()).collect();
+        order.sort_by_key(|place| entries.get(*place as usize).map(|entry| entry.0));
+        Self { pack, order: order.into() }
     }
 
-    /// The snapshot to go on from, if no row of this pack can touch `tuple` on the way there.
-    pub fn skip(&self, tuple: StateTuple) -> Option<SnapshotNid> {
-        let untouched = self.linear && self.touched.binary_search(&tuple).is_err();
-        untouched.then(|| self.pack.rows.first().map_or(SnapshotNid::EMPTY, |row| row.parent))
+    /// Looks for a key in the rows from that of `newest` back to the first that branches off or has a list; `None` if the
+    /// row is not here.
+    pub fn look(&self, newest: SnapshotNid, tuple: StateTuple) -> Option<Step> {
+        let segment = self.pack.segment(newest)?;
+        let end = segment.start + segment.entries.len();
+        let entries = self.pack.entries();
+        let is_before = |place: &u32| {
+            let place = *place as usize;
+            entries.get(place).is_some_and(|entry| (entry.0, place) < (tuple, end))
+        };
+        let after = self.order.partition_point(is_before);
+        let newest = after.checked_sub(1).and_then(|place| self.order.get(place)).map(|place| *place as usize);
+        if let Some(place) = newest.filter(|place| *place >= segment.start)
+            && let Some((found, event)) = entries.get(place)
+            && *found == tuple
+        {
+            return Some(Step::Found(*event));
+        }
+        Some(Step::Parent { of: segment.oldest, seal: segment.seal, parent: segment.parent })
     }
 
     fn memory(&self) -> usize {
-        self.pack.memory() + self.touched.len() * size_of::<StateTuple>()
+        self.pack.memory() + self.order.len() * size_of::<u32>()
     }
 }
 
@@ -67,6 +92,16 @@ pub trait StateSource {
 
     /// The entries of a block, checked against the hash in its fence.
     fn block(&self, fence: &Fence) -> Result<Arc<[Entry]>>;
+
+    /// The entries of blocks, in the order of the fences.
+    fn blocks(&self, fences: &[Fence]) -> Result<Vec<Arc<[Entry]>>> {
+        fences.iter().map(|fence| self.block(fence)).collect()
+    }
+
+    /// Says that the log will be read from a snapshot back to a list: packs that are not at hand may be read together.
+    fn read_back(&self, _newest: SnapshotNid) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Packs, lists and blocks in memory, bounded in bytes.
@@ -82,22 +117,25 @@ pub struct StateCaches {
 #[derive(Clone)]
 struct StateWeight;
 
+/// What a cached value takes beside its own memory: its key, two counts, its place in the cache.
+const ENTRY_OVERHEAD: usize = 80;
+
 impl Weighter<(RoomNid, SnapshotNid), Arc<LoadedPack>> for StateWeight {
     fn weight(&self, _: &(RoomNid, SnapshotNid), pack: &Arc<LoadedPack>) -> u64 {
-        pack.memory() as u64
+        (pack.memory() + ENTRY_OVERHEAD) as u64
     }
 }
 
 impl Weighter<(RoomNid, SnapshotNid), Arc<List>> for StateWeight {
     fn weight(&self, _: &(RoomNid, SnapshotNid), list: &Arc<List>) -> u64 {
-        let fences: usize = list.runs.iter().map(Vec::len).sum();
-        (fences * size_of::<Fence>() + 128) as u64
+        let runs: usize = list.runs.iter().map(|run| size_of::<Run>() + run.capacity() * size_of::<Fence>()).sum();
+        (size_of::<List>() + runs + ENTRY_OVERHEAD) as u64
     }
 }
 
 impl Weighter<(RoomNid, BlockNid), Arc<[Entry]>> for StateWeight {
     fn weight(&self, _: &(RoomNid, BlockNid), entries: &Arc<[Entry]>) -> u64 {
-        (entries.len() * size_of::<Entry>() + 64) as u64
+        (entries.len() * size_of::<Entry>() + ENTRY_OVERHEAD) as u64
     }
 }
 
@@ -128,12 +166,13 @@ pub struct StoredStates<'a> {
     room: RoomNid,
     last: SnapshotNid,
     unsettled: &'a [SnapshotNid],
+    fills_caches: bool,
 }
 
 impl<'a> StoredStates<'a> {
     /// Reads a room whose newest snapshot is `last`, as the head in the same view says.
     pub fn new(read: &'a dyn Read, caches: &'a StateCaches, room: RoomNid, last: SnapshotNid) -> Self {
-        Self { read, caches, room, last, unsettled: &[] }
+        Self { read, caches, room, last, unsettled: &[], fills_caches: true }
     }
 
     /// For a view that does not follow the store: `seals` are the head's, in the same view. Their lists may be built, and
@@ -143,10 +182,49 @@ impl<'a> StoredStates<'a> {
         Self { unsettled: seals, ..self }
     }
 
-    fn get(&self, table: TableId, key: &[u8]) -> Result<Vec<u8>> {
-        self.read.get(table, key)?.ok_or_else(|| missing(table, key))
+    /// For one who reads much and once: what was read is not kept.
+    #[must_use]
+    pub fn passing(self) -> Self {
+        Self { fills_caches: false, ..self }
+    }
+
+    fn cached_pack(&self, snapshot: SnapshotNid) -> Option<Arc<LoadedPack>> {
+        let cached = self.caches.packs.get(&(self.room, pack_of(snapshot, self.last)));
+        cached.filter(|cached| cached.pack.contains(snapshot))
+    }
+
+    fn take_pack(&self, first: SnapshotNid, key: &[u8], sealed: &[u8]) -> Result<Arc<LoadedPack>> {
+        let pack = unseal(key, sealed).and_then(|bytes| pack::decode(first, bytes));
+        let pack = Arc::new(LoadedPack::new(pack.map_err(|malformed| corrupt(PACKS, key, malformed))?));
+        if self.fills_caches {
+            self.caches.packs.insert((self.room, first), pack.clone());
+        }
+        Ok(pack)
+    }
+
+    fn take_block(&self, fence: &Fence, bytes: Option<Vec<u8>>) -> Result<Arc<[Entry]>> {
+        let key = keys::block(self.room, fence.block);
+        let bytes = bytes.ok_or_else(|| missing(BLOCKS, &key))?;
+        let wrong = |what| corrupt(BLOCKS, &key, Malformed { offset: 0, what });
+        if BlockHash::of(&bytes) != fence.hash {
+            return Err(wrong("the block's hash is not the one in its fence"));
+        }
+        let entries = block::decode(&bytes).map_err(|malformed| corrupt(BLOCKS, &key, malformed))?;
+        if entries.len() != fence.entries as usize || entries.first().map(|entry| entry.0) != Some(fence.first) {
+            return Err(wrong("the block is not the one that its fence describes"));
+        }
+        let entries: Arc<[Entry]> = entries.into();
+        if self.fills_caches {
+            self.caches.blocks.insert((self.room, fence.block), entries.clone());
+        }
+        Ok(entries)
     }
 }
+
+/// Blocks that are read from the store at once.
+const BLOCKS_AT_ONCE: usize = 256;
+/// Packs that are read ahead: the longest tail of an unbranched log, twice over.
+const PACKS_AHEAD: usize = 64;
 
 /// The first snapshot of the pack that holds `snapshot`, when `last` is the newest one: packs of [`OPEN_ROWS`] are folded
 /// into packs of [`FULL_ROWS`] when there are enough of them.
@@ -158,20 +236,39 @@ pub fn pack_of(snapshot: SnapshotNid, last: SnapshotNid) -> SnapshotNid {
 
 impl StateSource for StoredStates<'_> {
     fn pack(&self, snapshot: SnapshotNid) -> Result<Arc<LoadedPack>> {
-        let first = pack_of(snapshot, self.last);
-        let cached = self.caches.packs.get(&(self.room, first));
-        if let Some(pack) = cached.filter(|cached| cached.pack.row(snapshot).is_some()) {
+        if let Some(pack) = self.cached_pack(snapshot) {
             return Ok(pack);
         }
+        let first = pack_of(snapshot, self.last);
         let key = keys::snapshot(self.room, first);
-        let sealed = self.get(PACKS, &key)?;
-        let pack = unseal(&key, &sealed).and_then(|bytes| pack::decode(first, bytes));
-        let pack = Arc::new(LoadedPack::new(pack.map_err(|malformed| corrupt(PACKS, &key, malformed))?));
-        if pack.pack.row(snapshot).is_none() {
+        let sealed = self.read.get(PACKS, &key)?.ok_or_else(|| missing(PACKS, &key))?;
+        let pack = self.take_pack(first, &key, &sealed)?;
+        if !pack.pack.contains(snapshot) {
             return Err(corrupt(PACKS, &key, Malformed { offset: 0, what: "the pack lacks a snapshot" }));
         }
-        self.caches.packs.insert((self.room, first), pack.clone());
         Ok(pack)
+    }
+
+    fn read_back(&self, newest: SnapshotNid) -> Result<()> {
+        if newest.is_empty() || !self.fills_caches || self.cached_pack(newest).is_some() {
+            return Ok(());
+        }
+        let prefix = keys::room(self.room);
+        let start = keys::snapshot(self.room, pack_of(newest, self.last));
+        let (mut left, mut last) = (PACKS_AHEAD, newest);
+        self.read.scan(PACKS, &prefix, &start, Direction::Reverse, &mut |key, value| {
+            let first = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
+            // What is not as it should be is found by who needs it.
+            if self.cached_pack(first).is_some() {
+                return Ok(false);
+            }
+            let Ok(pack) = self.take_pack(first, key, value) else { return Ok(false) };
+            left -= 1;
+            let segment = pack.pack.segment(last);
+            last = SnapshotNid::new(first.number().saturating_sub(1));
+            // Only as far as no row branches off or has a list.
+            Ok(left > 0 && segment.is_some_and(|segment| segment.seal == Seal::Open && segment.parent == last))
+        })
     }
 
     fn list(&self, sealed: SnapshotNid, seal: Seal) -> Result<Option<Arc<List>>> {
@@ -193,26 +290,36 @@ impl StateSource for StoredStates<'_> {
         }
         let list = unseal(&key, &bytes).and_then(|bytes| list::decode(sealed, bytes));
         let list = Arc::new(list.map_err(|malformed| corrupt(LISTS, &key, malformed))?);
-        self.caches.lists.insert((self.room, sealed), list.clone());
+        if self.fills_caches {
+            self.caches.lists.insert((self.room, sealed), list.clone());
+        }
         Ok(Some(list))
     }
 
     fn block(&self, fence: &Fence) -> Result<Arc<[Entry]>> {
-        if let Some(entries) = self.caches.blocks.get(&(self.room, fence.block)) {
-            return Ok(entries);
+        match self.caches.blocks.get(&(self.room, fence.block)) {
+            Some(entries) => Ok(entries),
+            None => self.take_block(fence, self.read.get(BLOCKS, &keys::block(self.room, fence.block))?),
         }
-        let key = keys::block(self.room, fence.block);
-        let bytes = self.get(BLOCKS, &key)?;
-        let wrong = |what| corrupt(BLOCKS, &key, Malformed { offset: 0, what });
-        if BlockHash::of(&bytes) != fence.hash {
-            return Err(wrong("the block's hash is not the one in its fence"));
+    }
+
+    fn blocks(&self, fences: &[Fence]) -> Result<Vec<Arc<[Entry]>>> {
+        let mut blocks = Vec::with_capacity(fences.len());
+        for fences in fences.chunks(BLOCKS_AT_ONCE) {
+            let cached: Vec<Option<Arc<[Entry]>>> =
+                fences.iter().map(|fence| self.caches.blocks.get(&(self.room, fence.block))).collect();
+            let lacking = fences.iter().zip(&cached).filter(|(_, cached)| cached.is_none());
+            let lacking: Vec<[u8; 12]> = lacking.map(|(fence, _)| keys::block(self.room, fence.block)).collect();
+            let lacking: Vec<&[u8]> = lacking.iter().map(<[u8; 12]>::as_slice).collect();
+            let mut rows =
+                if lacking.is_empty() { Vec::new() } else { self.read.multi_get(BLOCKS, &lacking)? }.into_iter();
+            for (fence, cached) in fences.iter().zip(cached) {
+                blocks.push(match cached {
+                    Some(entries) => entries,
+                    None => self.take_block(fence, rows.next().flatten())?,
+                });
+            }
         }
-        let entries = block::decode(&bytes).map_err(|malformed| corrupt(BLOCKS, &key, malformed))?;
-        if entries.len() != fence.entries as usize || entries.first().map(|entry| entry.0) != Some(fence.first) {
-            return Err(wrong("the block is not the one that its fence describes"));
-        }
-        let entries: Arc<[Entry]> = entries.into();
-        self.caches.blocks.insert((self.room, fence.block), entries.clone());
-        Ok(entries)
+        Ok(blocks)
     }
 }

@@ -213,6 +213,18 @@ impl<'a> Rows<'a> {
         self.load(EVENT_IDS, &key, |bytes| decode_identity(room, bytes))
     }
 
+    /// Loads the IDs of events, in their order.
+    pub fn event_identities(&self, room: &Room, events: &[EventNid]) -> Result<Vec<EventIdentity>> {
+        let stored: Vec<[u8; 8]> = events.iter().map(|event| keys::event(room.nid, *event)).collect();
+        let by_slice: Vec<&[u8]> = stored.iter().map(<[u8; 8]>::as_slice).collect();
+        let values = if by_slice.is_empty() { Vec::new() } else { self.read.multi_get(EVENT_IDS, &by_slice)? };
+        let decode = |(key, value): (&[u8; 8], Option<Vec<u8>>)| {
+            let value = value.ok_or_else(|| missing(EVENT_IDS, key))?;
+            decode_identity(room, &value).map_err(|malformed| corrupt(EVENT_IDS, key, malformed))
+        };
+        stored.iter().zip(values).map(decode).collect()
+    }
+
     /// Loads the PDU of an event, as canonical JSON.
     pub fn event_body(&self, room: RoomNid, event: EventNid) -> Result<Vec<u8>> {
         let key = keys::event(room, event);

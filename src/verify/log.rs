@@ -6,7 +6,7 @@ use crate::{
         block::Entry,
         bytes::unseal,
         keys,
-        pack::{self, FULL_ROWS, LogRow, OPEN_ROWS, Pack, Seal},
+        pack::{self, FULL_ROWS, OPEN_ROWS, Pack, RowRef, Seal},
     },
     error::Result,
     ids::{EventNid, SnapshotNid},
@@ -87,7 +87,7 @@ impl RoomCheck<'_, '_> {
         let key = keys::snapshot(self.room.nid, first);
         let Some(value) = self.check.get(PACKS, &key)? else { return Ok(0) };
         let pack = unseal(&key, &value).and_then(|bytes| pack::decode(first, bytes));
-        let rows = pack.map_or(0, |pack| u32::try_from(pack.rows.len()).unwrap_or_default());
+        let rows = pack.map_or(0, |pack| pack.row_count());
         Ok(first.number().saturating_add(rows).saturating_sub(1))
     }
 
@@ -97,21 +97,21 @@ impl RoomCheck<'_, '_> {
             return Ok(());
         };
         let snapshots = pack.first.number()..=end;
-        if pack.rows.len() != snapshots.clone().count() {
-            let what = format!("{} rows for the snapshots from {} to {end}", pack.rows.len(), pack.first.number());
+        if pack.row_count() as usize != snapshots.clone().count() {
+            let what = format!("{} rows for the snapshots from {} to {end}", pack.row_count(), pack.first.number());
             self.check.problem(PACKS, key, what);
         }
-        for (snapshot, row) in snapshots.zip(&pack.rows) {
+        for (snapshot, row) in snapshots.zip(pack.rows()) {
             let snapshot = SnapshotNid::new(snapshot);
             self.check_log_row(key, snapshot, row)?;
             if row.seal != Seal::Open {
                 self.log.sealed.push((snapshot, row.seal == Seal::Derived));
             }
-            let sets = match row.entries.as_slice() {
+            let sets = match row.entries {
                 [(_, event)] if row.seal != Seal::Whole => *event,
                 _ => None,
             };
-            let LogRow { parent, second_parent, .. } = *row;
+            let RowRef { parent, second_parent, .. } = row;
             self.log.rows.push(Some(LogFact { parent, second_parent, sets }));
             self.check.counts().snapshots = self.check.counts().snapshots.saturating_add(1);
         }
@@ -119,7 +119,7 @@ impl RoomCheck<'_, '_> {
         Ok(())
     }
 
-    fn check_log_row(&mut self, key: &[u8], snapshot: SnapshotNid, row: &LogRow) -> Result<()> {
+    fn check_log_row(&mut self, key: &[u8], snapshot: SnapshotNid, row: RowRef<'_>) -> Result<()> {
         let mut wrong = |what: &str| {
             self.check.problem(PACKS, key, format!("snapshot {}: {what}", snapshot.number()));
         };
@@ -132,7 +132,7 @@ impl RoomCheck<'_, '_> {
         if row.entries.is_empty() && row.seal != Seal::Whole {
             wrong("nothing changes");
         }
-        for entry in &row.entries {
+        for entry in row.entries {
             self.check_entry(PACKS, key, entry)?;
         }
         Ok(())

@@ -11,12 +11,7 @@ use super::{
     streams::{RowStream, unless_damaged},
 };
 use crate::{
-    encoding::{
-        block::Entry,
-        keys,
-        list::List,
-        pack::{LogRow, Seal},
-    },
+    encoding::{block::Entry, keys, list::List, pack::Seal},
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
     kv::TableId,
@@ -183,8 +178,7 @@ impl RoomCheck<'_, '_> {
                 }
             }
             _ => {
-                let LogRow { entries, .. } = row;
-                let changes = walk.apply(entries, way_back);
+                let changes = walk.apply(row.entries, way_back);
                 parent.map(|parent| self.summary(parent, changes)).transpose()?.flatten()
             }
         };
