@@ -8,7 +8,7 @@ use ruma_common::{RoomVersionId, room_version_rules::EventIdFormatVersion};
 
 use crate::{
     encoding::{
-        block, body, cold,
+        block, cold,
         event_key::EventKey,
         event_row::EventRow,
         head::RoomHead,
@@ -22,6 +22,7 @@ use crate::{
     resolution::content::Content,
 };
 
+mod beside;
 #[cfg(test)]
 mod tests;
 
@@ -62,6 +63,7 @@ pub fn pdu(bytes: &[u8]) -> bool {
     let Ok(json) = Json::parse(bytes) else { return false };
     let _ = pdu::room_id_hint(&json);
     let Ok(pdu) = Pdu::parse(json, &rules) else { return false };
+    beside::round_trip(&rules, &pdu);
     let again = Json::parse(pdu.canonical_bytes()).ok().and_then(|json| Pdu::parse(json, &rules).ok());
     let again = again.expect_value("an event that was read cannot be read again");
     assert_eq!(again.canonical_bytes(), pdu.canonical_bytes(), "an event changes when it is read again");
@@ -133,11 +135,12 @@ pub fn block(bytes: &[u8]) -> bool {
     true
 }
 
-/// The body of an event.
+/// The body of an event: the first byte picks the room version, the rest is the value. Read beside a made-up row.
 pub fn body(bytes: &[u8]) -> bool {
-    let Ok(canonical) = body::decode(bytes) else { return false };
-    assert_eq!(body::decode(&body::encode(canonical)), Ok(canonical));
-    true
+    let Some((version, bytes)) = bytes.split_first() else { return false };
+    let version = RoomVersionId::try_from((version % 12 + 1).to_string());
+    let Some(rules) = version.ok().and_then(|version| version.rules()) else { return false };
+    beside::open(&rules, bytes)
 }
 
 /// A write-ahead log or manifest, as it is checked before RocksDB reads it; the check must end, and tell no place beyond it.

@@ -1,5 +1,6 @@
 //! The tables of a store: one list of them, and typed access to their rows.
 
+pub mod bodies;
 pub mod interning;
 mod membership;
 pub mod purges;
@@ -84,6 +85,10 @@ tables! {
     STATE_KEY_NAMES = "state_key_names" { "key" => "state key", Truth, Point, Events, by_room: false }
     /// State keys by name.
     STATE_KEYS = "state_keys" { "state key" => "key", Derived, Point, Events, by_room: false }
+    /// IDs of signing keys by number.
+    KEY_ID_NAMES = "key_id_names" { "key ID" => "ID of a signing key", Truth, Point, Events, by_room: false }
+    /// IDs of signing keys by name.
+    KEY_IDS = "key_ids" { "ID of a signing key" => "key ID", Derived, Point, Events, by_room: false }
     /// Event IDs by number.
     EVENT_IDS = "event_ids" { "room event" => "reference hash, event ID if it is no hash", Truth, Point, Events, by_room: true }
     /// Events by a short prefix of their ID; checked against `event_ids`.

@@ -4,7 +4,7 @@
 
 use smallvec::SmallVec;
 
-use super::bytes::{Cursor, Decoded, put_bytes, put_varint};
+use super::bytes::{Cursor, Decoded, put_bytes, put_varint, put_zigzag};
 use crate::ids::{EventNid, EventTypeNid, SnapshotNid, StateKeyNid, StateTuple};
 
 /// What kind of place an event has in its room.
@@ -52,6 +52,15 @@ impl Verdict {
     }
 }
 
+/// A name, by its number if it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name<N> {
+    /// The number of an interned name.
+    Number(N),
+    /// A name that had no number when the row was written.
+    Text(Box<str>),
+}
+
 /// The states around an event of the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct States {
@@ -78,6 +87,14 @@ pub struct EventRow {
     pub states: Option<States>,
     /// Its key, if it is a state event.
     pub tuple: Option<StateTuple>,
+    /// Its type; that of `tuple`, if it is a state event.
+    pub event_type: Name<EventTypeNid>,
+    /// Its sender, numbered as state keys are.
+    pub sender: Name<StateKeyNid>,
+    /// The depth that its server gave it.
+    pub depth: i64,
+    /// When its server says it was made, in milliseconds since the Unix epoch.
+    pub origin_server_ts: i64,
     /// Its prev events, in the order of the PDU; `None` for one that was not stored when it was placed.
     pub prev_events: SmallVec<[Option<EventNid>; 2]>,
     /// Its auth events, in the order of the PDU.
@@ -90,6 +107,17 @@ const REDACTED: u8 = 16;
 const SUPPLIED: u8 = 32;
 const HAS_STATES: u8 = 64;
 const IS_STATE: u8 = 128;
+
+const SENDER_MASK: u8 = 3;
+const SENDER_IS_NUMBER: u8 = 0;
+const SENDER_IS_KEY: u8 = 1;
+const SENDER_IS_TEXT: u8 = 2;
+const TYPE_IS_TEXT: u8 = 4;
+const FOLLOWS: u8 = 8;
+const AUTH_EVENTS_SHIFT: u8 = 4;
+/// Their number follows.
+const MANY_AUTH_EVENTS: u8 = 7;
+const UNUSED: u8 = 128;
 
 impl EventRow {
     /// Tells whether the event has a place in the event graph.
@@ -124,30 +152,70 @@ impl EventRow {
                 | flag(self.states.is_some(), HAS_STATES)
                 | flag(self.tuple.is_some(), IS_STATE),
         );
-        put_varint(&mut out, u64::from(self.position));
+        self.put_shape(&mut out, nid);
+        put_zigzag(&mut out, i64::from(self.position) - i64::from(nid.number()));
         if let Some(states) = self.states {
             put_varint(&mut out, u64::from(states.before.number()));
             put_varint(&mut out, u64::from(states.after.number().saturating_sub(states.before.number())));
         }
-        if let Some(tuple) = self.tuple {
-            put_varint(&mut out, u64::from(tuple.event_type.number()));
-            put_varint(&mut out, u64::from(tuple.state_key.number()));
-        }
+        put_zigzag(&mut out, self.depth.wrapping_sub(i64::from(nid.number())));
+        put_varint(&mut out, self.origin_server_ts.cast_unsigned());
         // A prev event of an outlier that got its place can be younger than it, so distances go both ways.
-        put_varint(&mut out, self.prev_events.len() as u64);
-        for prev in &self.prev_events {
-            let distance = prev.map_or(0, |prev| i64::from(nid.number()) - i64::from(prev.number()));
-            super::bytes::put_zigzag(&mut out, distance);
-        }
-        put_varint(&mut out, self.auth_events.len() as u64);
-        for auth in &self.auth_events {
-            put_varint(&mut out, u64::from(nid.number().saturating_sub(auth.number())));
+        if !self.follows(nid) {
+            put_varint(&mut out, self.prev_events.len() as u64);
+            for prev in &self.prev_events {
+                let distance = prev.map_or(0, |prev| i64::from(nid.number()) - i64::from(prev.number()));
+                put_zigzag(&mut out, distance);
+            }
         }
         if let Some(refusal) = refusal {
             out.push(refusal.code);
             put_bytes(&mut out, refusal.detail.as_bytes());
         }
         out
+    }
+
+    /// Tells whether the only prev event is the event that was stored before it.
+    fn follows(&self, nid: EventNid) -> bool {
+        matches!(self.prev_events.as_slice(), [Some(prev)] if prev.number() == nid.number() - 1)
+    }
+
+    /// What is the same for many events of a room: type, sender, auth events. In that order, so that a sender's events
+    /// have it in common byte for byte.
+    fn put_shape(&self, out: &mut Vec<u8>, nid: EventNid) {
+        let sender = match (&self.sender, self.tuple) {
+            (Name::Number(sender), Some(tuple)) if *sender == tuple.state_key => SENDER_IS_KEY,
+            (Name::Number(_), _) => SENDER_IS_NUMBER,
+            (Name::Text(_), _) => SENDER_IS_TEXT,
+        };
+        let has_text = matches!((&self.event_type, self.tuple), (Name::Text(_), None));
+        let auth_events = u8::try_from(self.auth_events.len()).unwrap_or(MANY_AUTH_EVENTS).min(MANY_AUTH_EVENTS);
+        let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        out.push(
+            sender
+                | flag(has_text, TYPE_IS_TEXT)
+                | flag(self.follows(nid), FOLLOWS)
+                | (auth_events << AUTH_EVENTS_SHIFT),
+        );
+        match (self.tuple, &self.event_type) {
+            (Some(tuple), _) => {
+                put_varint(out, u64::from(tuple.event_type.number()));
+                put_varint(out, u64::from(tuple.state_key.number()));
+            }
+            (None, Name::Number(event_type)) => put_varint(out, u64::from(event_type.number())),
+            (None, Name::Text(event_type)) => put_bytes(out, event_type.as_bytes()),
+        }
+        match &self.sender {
+            Name::Number(_) if sender == SENDER_IS_KEY => {}
+            Name::Number(number) => put_varint(out, u64::from(number.number())),
+            Name::Text(text) => put_bytes(out, text.as_bytes()),
+        }
+        if auth_events == MANY_AUTH_EVENTS {
+            put_varint(out, self.auth_events.len() as u64);
+        }
+        for auth in &self.auth_events {
+            put_varint(out, u64::from(auth.number()));
+        }
     }
 
     /// Reads the row of the event `nid`.
@@ -160,27 +228,34 @@ impl EventRow {
             2 => Kind::New,
             _ => return Err(cursor.malformed("an unknown kind of event")),
         };
-        let position = cursor.varint32()?;
-        let states = if flags & HAS_STATES != 0 { Some(take_states(&mut cursor)?) } else { None };
+        let shape = cursor.byte()?;
+        if shape & UNUSED != 0 {
+            return Err(cursor.malformed("an unknown flag"));
+        }
         let tuple = if flags & IS_STATE != 0 { Some(take_tuple(&mut cursor)?) } else { None };
-        let mut prev_events = SmallVec::new();
-        for _ in 0..cursor.count(1)? {
-            let distance = cursor.zigzag()?;
-            prev_events.push(match distance {
-                0 => None,
-                _ => {
-                    let number = i64::from(nid.number()).checked_sub(distance).and_then(|n| u32::try_from(n).ok());
-                    let prev = number.and_then(EventNid::new);
-                    Some(prev.ok_or(cursor.malformed("a prev event number of 0 or beyond 32 bits"))?)
-                }
-            });
-        }
-        let mut auth_events = SmallVec::new();
-        for _ in 0..cursor.count(1)? {
-            let distance = cursor.varint32()?;
-            let auth = nid.number().checked_sub(distance).filter(|_| distance > 0).and_then(EventNid::new);
-            auth_events.push(auth.ok_or(cursor.malformed("an auth event that is not older"))?);
-        }
+        let event_type = match tuple {
+            Some(tuple) => Name::Number(tuple.event_type),
+            None if shape & TYPE_IS_TEXT != 0 => Name::Text(cursor.text()?.into()),
+            None => take_number(&mut cursor, EventTypeNid::new)?,
+        };
+        let sender = match (shape & SENDER_MASK, tuple) {
+            (SENDER_IS_NUMBER, _) => take_number(&mut cursor, StateKeyNid::new)?,
+            (SENDER_IS_KEY, Some(tuple)) => Name::Number(tuple.state_key),
+            (SENDER_IS_TEXT, _) => Name::Text(cursor.text()?.into()),
+            _ => return Err(cursor.malformed("an unknown sort of sender")),
+        };
+        let auth_events = take_auth_events(&mut cursor, shape >> AUTH_EVENTS_SHIFT & MANY_AUTH_EVENTS, nid)?;
+        let position = i64::from(nid.number()).checked_add(cursor.zigzag()?).and_then(|at| u32::try_from(at).ok());
+        let position = position.ok_or(cursor.malformed("a position beyond 32 bits"))?;
+        let states = if flags & HAS_STATES != 0 { Some(take_states(&mut cursor)?) } else { None };
+        let depth = cursor.zigzag()?.wrapping_add(i64::from(nid.number()));
+        let origin_server_ts = cursor.varint()?.cast_signed();
+        let prev_events = if shape & FOLLOWS != 0 {
+            let before = nid.number().checked_sub(1).and_then(EventNid::new);
+            SmallVec::from_iter([Some(before.ok_or(cursor.malformed("an event before the first"))?)])
+        } else {
+            take_prev_events(&mut cursor, nid)?
+        };
         let verdict = match (flags >> VERDICT_SHIFT) & 3 {
             0 => Verdict::Accepted,
             1 => Verdict::SoftFailed(take_refusal(&mut cursor)?),
@@ -197,10 +272,44 @@ impl EventRow {
             position,
             states,
             tuple,
+            event_type,
+            sender,
+            depth,
+            origin_server_ts,
             prev_events,
             auth_events,
         })
     }
+}
+
+fn take_number<N>(cursor: &mut Cursor<'_>, number: fn(u32) -> Option<N>) -> Decoded<Name<N>> {
+    number(cursor.varint32()?).map(Name::Number).ok_or(cursor.malformed("a name of number 0"))
+}
+
+fn take_auth_events(cursor: &mut Cursor<'_>, count: u8, nid: EventNid) -> Decoded<SmallVec<[EventNid; 6]>> {
+    let count = if count == MANY_AUTH_EVENTS { cursor.count(1)? } else { usize::from(count) };
+    let mut auth_events = SmallVec::new();
+    for _ in 0..count {
+        let auth = EventNid::new(cursor.varint32()?).filter(|auth| *auth < nid);
+        auth_events.push(auth.ok_or(cursor.malformed("an auth event that is not older"))?);
+    }
+    Ok(auth_events)
+}
+
+fn take_prev_events(cursor: &mut Cursor<'_>, nid: EventNid) -> Decoded<SmallVec<[Option<EventNid>; 2]>> {
+    let mut prev_events = SmallVec::new();
+    for _ in 0..cursor.count(1)? {
+        let distance = cursor.zigzag()?;
+        prev_events.push(match distance {
+            0 => None,
+            _ => {
+                let number = i64::from(nid.number()).checked_sub(distance).and_then(|n| u32::try_from(n).ok());
+                let prev = number.and_then(EventNid::new);
+                Some(prev.ok_or(cursor.malformed("a prev event number of 0 or beyond 32 bits"))?)
+            }
+        });
+    }
+    Ok(prev_events)
 }
 
 fn take_states(cursor: &mut Cursor<'_>) -> Decoded<States> {
@@ -237,6 +346,10 @@ mod tests {
             position: 300,
             states: Some(States { before: SnapshotNid::new(70), after: SnapshotNid::new(72) }),
             tuple: Some(tuple(2, 900)),
+            event_type: Name::Number(tuple(2, 900).event_type),
+            sender: Name::Text("@a:b".into()),
+            depth: i64::MAX,
+            origin_server_ts: 1_700_000_000_000,
             prev_events: smallvec![EventNid::new(299), None, EventNid::new(500)],
             auth_events: smallvec![EventNid::new(1).expect("not 0"), EventNid::new(290).expect("not 0")],
         }

@@ -13,6 +13,7 @@ mod tests;
 #[cfg(test)]
 pub use parse::JsonError;
 pub use parse::MAX_DEPTH;
+pub(super) use write::{write_int, write_string};
 
 /// The largest magnitude of an integer in strict canonical JSON (specification, appendices, "Canonical JSON").
 pub const MAX_STRICT_INT: i64 = (1 << 53) - 1;

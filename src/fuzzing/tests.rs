@@ -14,7 +14,8 @@ use smallvec::smallvec;
 use super::*;
 use crate::encoding::{
     block::{BlockHash, Entry},
-    event_row::{Kind, Refusal, States, Verdict},
+    body,
+    event_row::{Kind, Name, Refusal, States, Verdict},
     fingerprint::Fingerprint,
     head::{Counts, Current, Merge},
     list::{BlockNid, Fence, List},
@@ -85,7 +86,10 @@ fn seeds() -> Seeds {
     let mut put = |door, name: &str, bytes| assert!(seeds.insert((door, name.to_owned()), bytes).is_none());
     put("block", "removals", block::encode(&entries()));
     put("block", "empty", block::encode(&[]));
-    put("body", "json", body::encode(br#"{"type":"m.room.create"}"#));
+    put("body", "json", [&[9], body::encode_json(br#"{"type":"m.room.create"}"#).as_slice()].concat());
+    for (name, version, flags, sections) in bodies() {
+        put("body", name, [&[version, 2], flags.as_slice(), &sections].concat());
+    }
     let row = ("!room:example.org", vec![1u8, 2, 3], Some(vec!["$a", "$b"]), 1u64 << 40);
     put("cold_row", "full", cold::encode(&row).unwrap());
     put("event_key", "v1", b"\x00$1435641916114394fHBLK:matrix.org".to_vec());
@@ -108,6 +112,23 @@ fn seeds() -> Seeds {
         put("pdu", &name, bytes);
     }
     seeds
+}
+
+/// Structured bodies: name, room version less one, flags, sections.
+fn bodies() -> Vec<(&'static str, u8, Vec<u8>, Vec<u8>)> {
+    let signature = [vec![3], vec![7; 64]].concat();
+    let text = b"\x12\x80\x45hello\x81\x82".to_vec();
+    let prev = b"\x02\x02\x00ffffffffffffffffffffffffffffffff".to_vec();
+    let pairs = b"\x02\x02\x00\x01\x06$a:b.c\x01".to_vec();
+    let redacts = b"\x11\xa2\x09\x01".to_vec();
+    vec![
+        ("message", 9, vec![12], [signature.clone(), b"\x01\x02".to_vec(), b"\x00".to_vec(), text.clone()].concat()),
+        ("mentions", 9, vec![16 + 32 + 4 + 8], {
+            let head = [b"\x02\x02\x04".to_vec(), signature.clone()].concat();
+            [head, prev, b"\x01\x03".to_vec(), text.clone(), redacts].concat()
+        }),
+        ("v1", 0, vec![0x80 | 4 | 8, 7], [signature, pairs, b"\x00".to_vec(), text].concat()),
+    ]
 }
 
 fn numbered(number: u32, value: Vec<u8>) -> Vec<u8> {
@@ -135,6 +156,10 @@ fn event(number: u32) -> EventRow {
         position: number + 2,
         states: Some(States { before: SnapshotNid::new(70), after: SnapshotNid::new(72) }),
         tuple: Some(tuple(2, 900)),
+        event_type: Name::Number(tuple(2, 900).event_type),
+        sender: Name::Number(tuple(2, 900).state_key),
+        depth: 400,
+        origin_server_ts: 1_700_000_000_000,
         prev_events: smallvec![Some(nid(number - 2)), None, Some(nid(500))],
         auth_events: smallvec![nid(1), nid(number - 3)],
     }

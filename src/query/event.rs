@@ -12,6 +12,7 @@ use crate::{
         incoming::reason_text,
         outcome::{Kind, Position, StateId},
     },
+    tables::bodies::Bodies,
 };
 
 /// An event of a room.
@@ -87,8 +88,9 @@ impl Room<'_> {
 
     pub(super) fn load_event(&self, nid: EventNid) -> Result<Event> {
         let row = self.view.rows().event_row(self.row.nid, nid)?;
+        let bodies = Bodies::new(self.view.rows(), &self.row, &self.view.engine.interner);
+        let body = bodies.load_beside(nid, &row)?;
         let EventRow { kind, verdict, states, position, state_supplied, .. } = row;
-        let body = self.view.rows().event_body(self.row.nid, nid)?;
         let wrong = || Error::internal(format!("the body of event {} is no PDU", nid.number()));
         let json = Json::parse(&body).map_err(|_| wrong())?;
         let object = json.as_object().ok_or_else(wrong)?;

@@ -90,6 +90,12 @@ impl Content {
         parsed.unwrap_or_else(Self::Malformed)
     }
 
+    /// Tells whether some rule reads the content of events of this type.
+    pub fn is_read(event_type: &str) -> bool {
+        use types::{CREATE, JOIN_RULES, MEMBER, POWER_LEVELS, REDACTION, THIRD_PARTY_INVITE};
+        matches!(event_type, CREATE | MEMBER | POWER_LEVELS | JOIN_RULES | THIRD_PARTY_INVITE | REDACTION)
+    }
+
     /// About how much memory it takes, in bytes, itself included.
     pub fn approx_bytes(&self) -> usize {
         let beyond = match self {

@@ -27,7 +27,7 @@ use crate::{
         AUTH_CHILDREN,
         interning::member_type,
         rows::{
-            CurrentEntry, EventIdentity, Happening, put_body, put_current, put_event_row, put_identity, put_position,
+            CurrentEntry, EventIdentity, Happening, put_current, put_event_row, put_identity, put_position,
             put_prev_child,
         },
     },
@@ -74,10 +74,9 @@ impl RoomWriter {
             put_identity(batch, &self.room, nid, &identity);
         }
         // A full copy replaces a redacted one: what decides is the content as it is accepted now.
-        let was_redacted = || Ok::<_, Error>(self.engine.rows().event_row(room, nid)?.redacted_at_acceptance);
-        if !was_outlier || (!row.redacted_at_acceptance && was_redacted()?) {
-            put_body(batch, room, nid, pdu.canonical_bytes());
-        }
+        let kept = if was_outlier { self.kept_body(nid, row)? } else { None };
+        self.put_body(nid, row, kept.as_ref().unwrap_or(pdu), draft)?;
+        let batch = &mut draft.batch;
         // Rejected now, it may have been accepted as an outlier, and others may name it: the edges stay.
         if row.tuple.is_some() && !row.verdict.is_rejected() {
             for auth in &row.auth_events {
@@ -116,17 +115,39 @@ impl RoomWriter {
         let rows = self.engine.rows();
         for child in children {
             let mut row = rows.event_row(self.room.nid, *child)?;
-            let body = rows.event_body(self.room.nid, *child)?;
-            let wrong = |_| Error::internal("a stored body is not JSON");
-            let pdu = Pdu::parse(Json::parse(&body).map_err(wrong)?, &self.room.rules)?;
+            let pdu = self.stored_pdu(*child, &row)?;
             for (prev, prev_key) in row.prev_events.iter_mut().zip(pdu.prev_keys()) {
                 if prev_key == key {
                     *prev = Some(nid);
                 }
             }
             put_event_row(&mut draft.batch, self.room.nid, *child, &row);
+            self.put_body(*child, &row, &pdu, draft)?;
         }
         Ok(())
+    }
+
+    /// Puts the body of an event beside its row.
+    fn put_body(&self, nid: EventNid, row: &EventRow, pdu: &Pdu, draft: &mut Draft) -> Result<()> {
+        let Draft { batch, used, .. } = draft;
+        self.facts().bodies().put(batch, used, (nid, row), pdu, &|key| self.find(key))?;
+        Ok(())
+    }
+
+    /// The stored PDU of an event.
+    fn stored_pdu(&self, nid: EventNid, row: &EventRow) -> Result<Pdu> {
+        let body = self.facts().bodies().load_beside(nid, row)?;
+        let wrong = |_| Error::internal("a stored body is not JSON");
+        Pdu::parse(Json::parse(&body).map_err(wrong)?, &self.room.rules)
+    }
+
+    /// The PDU of an outlier whose body stays when it gets its place with `row`.
+    fn kept_body(&self, nid: EventNid, row: &EventRow) -> Result<Option<Pdu>> {
+        let before = self.engine.rows().event_row(self.room.nid, nid)?;
+        if before.redacted_at_acceptance && !row.redacted_at_acceptance {
+            return Ok(None);
+        }
+        self.stored_pdu(nid, &before).map(Some)
     }
 
     /// Makes a snapshot the current state; gives what changed.
@@ -202,11 +223,12 @@ impl RoomWriter {
 
     /// Stores the full copy of an event of which only a redacted one was here. The verdict stays.
     pub(super) fn replace_body(&mut self, nid: EventNid, pdu: &Pdu) -> Result<u64> {
-        if self.engine.rows().event_body(self.room.nid, nid)? == pdu.canonical_bytes() {
+        let row = self.engine.rows().event_row(self.room.nid, nid)?;
+        if self.facts().bodies().load_beside(nid, &row)? == pdu.canonical_bytes() {
             return Ok(self.engine.last_sequence());
         }
         let mut draft = self.draft();
-        put_body(&mut draft.batch, self.room.nid, nid, pdu.canonical_bytes());
+        self.put_body(nid, &row, pdu, &mut draft)?;
         self.apply(draft)
     }
 }

@@ -6,14 +6,14 @@ use rustc_hash::FxHashSet;
 
 use super::engine::Engine;
 use crate::{
-    encoding::{event_row::EventRow, fingerprint::Fingerprint, json::Json, keys, redaction::redact},
+    encoding::{body::Essence, event_row::EventRow, fingerprint::Fingerprint, redaction::redact_content},
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
     resolution::{AuthEvent, AuthState, PrevEvents, ResolutionStore, content::Content},
     state::{fingerprint::EntryNames, log::WriterStates, near::get_near},
     tables::{
-        EVENT_BODIES,
-        rows::{EventIdentity, Room, corrupt},
+        bodies::Bodies,
+        rows::{EventIdentity, Room},
     },
 };
 
@@ -41,39 +41,36 @@ impl RoomFacts<'_> {
         }
         let rows = self.engine.rows();
         let row = rows.event_row(self.room.nid, nid)?;
-        let identity = rows.event_identity(self.room, nid)?;
-        let body = rows.event_body(self.room.nid, nid)?;
-        let event = Arc::new(self.parse(nid, &row, identity, &body)?);
+        let event = Arc::new(self.parse(nid, &row, rows.event_identity(self.room, nid)?)?);
         self.engine.events.insert((self.room.nid, nid), event.clone());
         Ok(event)
     }
 
-    fn parse(&self, nid: EventNid, row: &EventRow, identity: EventIdentity, body: &[u8]) -> Result<AuthEvent> {
-        let key = keys::event(self.room.nid, nid);
-        let wrong = |offset, what| corrupt(EVENT_BODIES, &key, crate::encoding::bytes::Malformed { offset, what });
-        let json = Json::parse(body).map_err(|error| wrong(error.offset, error.what))?;
-        let Json::Object(mut object) = json else { return Err(wrong(0, "the body is not an object")) };
-        // A full copy may have replaced the redacted body since. What decides is the content as it was at acceptance.
-        if row.redacted_at_acceptance {
-            redact(&mut object, &self.room.rules.redaction);
-        }
-        let field = |name| object.get_str(name).ok_or_else(|| wrong(0, "the body lacks a field that every event has"));
-        let (event_type, sender) = (field("type")?, field("sender")?);
-        let content = object.get_object("content").ok_or_else(|| wrong(0, "the body has no content"))?;
-        let top_level = !self.room.rules.redaction.content_field_redacts;
-        let redacts = if top_level { object.get_str("redacts") } else { content.get_str("redacts") };
+    fn parse(&self, nid: EventNid, row: &EventRow, identity: EventIdentity) -> Result<AuthEvent> {
+        let names = self.bodies().names(row)?;
+        let content = if Content::is_read(&names.event_type) {
+            let Essence { mut content, mut redacts } = self.bodies().essence(nid, row, &identity.event_id, &names)?;
+            // A full copy may have replaced the redacted body since. What decides is the content as it was at acceptance.
+            if row.redacted_at_acceptance {
+                redact_content(&mut content, &names.event_type, &self.room.rules.redaction);
+                redacts = None;
+            }
+            Content::parse(&self.room.rules, &names.event_type, &content, redacts.as_deref())
+        } else {
+            Content::Other
+        };
         Ok(AuthEvent {
             event_id: identity.event_id,
-            event_type: event_type.into(),
-            state_key: object.get_str("state_key").map(Into::into),
+            event_type: (*names.event_type).into(),
+            state_key: names.state_key.as_deref().map(Into::into),
             tuple: row.tuple,
-            sender: sender.into(),
-            origin_server_ts: object.get_int("origin_server_ts").unwrap_or_default(),
-            depth: object.get_int("depth").unwrap_or_default(),
+            sender: (*names.sender).into(),
+            origin_server_ts: row.origin_server_ts,
+            depth: row.depth,
             rejected: row.verdict.is_rejected(),
             prev_events: self.prev_events(&row.prev_events),
             auth_events: row.auth_events.to_vec().into(),
-            content: Content::parse(&self.room.rules, event_type, content, redacts),
+            content,
         })
     }
 
@@ -86,6 +83,11 @@ impl RoomFacts<'_> {
         let event = self.engine.rows().current_entry(self.room.nid, tuple)?.map(|entry| entry.event);
         self.engine.current.insert(key, event);
         Ok(event)
+    }
+
+    /// The bodies of the room's events.
+    pub fn bodies(&self) -> Bodies<'_> {
+        Bodies::new(self.engine.rows(), self.room, &self.engine.interner)
     }
 
     /// What the rules ask about prev events.

@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{
     encoding::{
-        event_row::{Refusal, Verdict},
+        event_row::{Name, Refusal, Verdict},
         pdu::Pdu,
     },
     error::Result,
-    ids::{EventNid, SnapshotNid, StateTuple},
+    ids::{EventNid, EventTypeNid, SnapshotNid, StateKeyNid, StateTuple},
     resolution::{
         AuthEvent, AuthState, auth,
         content::Content,
@@ -45,6 +45,26 @@ impl RoomWriter {
             auth_events: references.auth_events.iter().map(|(nid, _)| *nid).collect(),
             content: Content::parse(&self.room.rules, pdu.event_type(), pdu.content(), pdu.redacts()),
         })
+    }
+
+    /// An event's type and sender as its row has them: by number, if they have one.
+    pub(super) fn row_names(
+        &self,
+        pdu: &Pdu,
+        tuple: Option<StateTuple>,
+        draft: &mut Draft,
+    ) -> Result<(Name<EventTypeNid>, Name<StateKeyNid>)> {
+        fn name<N>(number: Option<N>, text: &str) -> Name<N> {
+            number.map_or_else(|| Name::Text(text.into()), Name::Number)
+        }
+        let (store, interner) = (&**self.engine.store(), &self.engine.interner);
+        let Draft { batch, used, .. } = draft;
+        let event_type = match tuple {
+            Some(tuple) => Some(tuple.event_type),
+            None => interner.known_type(store, pdu.event_type(), batch, used)?,
+        };
+        let sender = interner.known_state_key(store, pdu.sender(), batch, used)?;
+        Ok((name(event_type, pdu.event_type()), name(sender, pdu.sender())))
     }
 
     /// The checks that need no state of the room: what the event refers to, and its own auth events

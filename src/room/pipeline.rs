@@ -104,6 +104,7 @@ impl RoomWriter {
             None => draft.next_event()?,
         };
         self.pending = Some((nid, Arc::new(event.clone())));
+        let (event_type, sender) = self.row_names(pdu, event.tuple, &mut draft)?;
         let mut row = EventRow {
             kind: input.kind,
             verdict: Verdict::Accepted,
@@ -112,6 +113,10 @@ impl RoomWriter {
             position: draft.next_position()?,
             states: None,
             tuple: event.tuple,
+            event_type,
+            sender,
+            depth: pdu.depth(),
+            origin_server_ts: pdu.origin_server_ts(),
             prev_events: references.prev_events.clone(),
             auth_events: references.auth_events.iter().map(|(nid, _)| *nid).collect(),
         };

@@ -11,7 +11,7 @@ use quick_cache::{Weighter, sync::Cache};
 use rustc_hash::FxHashMap;
 
 use super::{
-    STATE_KEY_NAMES, STATE_KEYS, TYPE_NAMES, TYPES,
+    KEY_ID_NAMES, KEY_IDS, STATE_KEY_NAMES, STATE_KEYS, TYPE_NAMES, TYPES,
     rows::{corrupt, missing},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Event types that have the same number in every store, from 1 on.
-pub const WELL_KNOWN_TYPES: [&str; 16] = [
+pub const WELL_KNOWN_TYPES: [&str; 32] = [
     "m.room.create",
     "m.room.member",
     "m.room.power_levels",
@@ -42,10 +42,29 @@ pub const WELL_KNOWN_TYPES: [&str; 16] = [
     "m.room.encryption",
     "m.room.tombstone",
     "m.room.pinned_events",
+    "m.room.message",
+    "m.room.encrypted",
+    "m.room.redaction",
+    "m.reaction",
+    "m.sticker",
+    "m.call.invite",
+    "m.call.candidates",
+    "m.call.answer",
+    "m.call.hangup",
+    "m.poll.start",
+    "m.poll.response",
+    "m.poll.end",
+    "org.matrix.msc3381.poll.start",
+    "org.matrix.msc3381.poll.response",
+    "org.matrix.msc3381.poll.end",
+    "org.matrix.dummy_event",
 ];
 
 /// State keys that have the same number in every store, from 1 on.
 pub const WELL_KNOWN_KEYS: [&str; 1] = [""];
+
+/// IDs of signing keys that have the same number in every store, from 1 on.
+pub const WELL_KNOWN_KEY_IDS: [&str; 3] = ["ed25519:auto", "ed25519:0", "ed25519:1"];
 
 /// Numbers below this one are kept for well-known names.
 const FIRST_FREE: u32 = 64;
@@ -59,6 +78,7 @@ pub fn member_type() -> Option<EventTypeNid> {
 pub struct Interner {
     types: Names,
     state_keys: Names,
+    key_ids: Names,
 }
 
 impl Interner {
@@ -66,7 +86,8 @@ impl Interner {
     pub fn open(read: &dyn Read, memory: usize) -> Result<Self> {
         Ok(Self {
             types: Names::open(read, TYPES, TYPE_NAMES, &WELL_KNOWN_TYPES, memory / 8)?,
-            state_keys: Names::open(read, STATE_KEYS, STATE_KEY_NAMES, &WELL_KNOWN_KEYS, memory / 8 * 7)?,
+            state_keys: Names::open(read, STATE_KEYS, STATE_KEY_NAMES, &WELL_KNOWN_KEYS, memory / 8 * 6)?,
+            key_ids: Names::open(read, KEY_IDS, KEY_ID_NAMES, &WELL_KNOWN_KEY_IDS, memory / 8)?,
         })
     }
 
@@ -104,6 +125,48 @@ impl Interner {
         }
     }
 
+    /// The number of an event type that has one, of which `batch` then has what it needs.
+    pub fn known_type(
+        &self,
+        read: &dyn Read,
+        event_type: &str,
+        batch: &mut Batch,
+        used: &mut UsedNames,
+    ) -> Result<Option<EventTypeNid>> {
+        Ok(self.types.number(read, event_type, false, batch, &mut used.types)?.and_then(EventTypeNid::new))
+    }
+
+    /// The number of a state key that has one, of which `batch` then has what it needs.
+    pub fn known_state_key(
+        &self,
+        read: &dyn Read,
+        state_key: &str,
+        batch: &mut Batch,
+        used: &mut UsedNames,
+    ) -> Result<Option<StateKeyNid>> {
+        Ok(self.state_keys.number(read, state_key, false, batch, &mut used.state_keys)?.and_then(StateKeyNid::new))
+    }
+
+    /// Gives the ID of a signing key its number, and `batch` what it needs for it.
+    pub fn intern_key_id(&self, read: &dyn Read, key_id: &str, batch: &mut Batch, used: &mut UsedNames) -> Result<u32> {
+        self.key_ids.intern(read, key_id, batch, &mut used.key_ids)
+    }
+
+    /// The ID of a signing key.
+    pub fn key_id(&self, read: &dyn Read, number: u32) -> Result<Arc<str>> {
+        self.key_ids.name(read, number)
+    }
+
+    /// The name of an event type.
+    pub fn type_name(&self, read: &dyn Read, event_type: EventTypeNid) -> Result<Arc<str>> {
+        self.types.name(read, event_type.number())
+    }
+
+    /// The name of a state key.
+    pub fn state_key_name(&self, read: &dyn Read, state_key: StateKeyNid) -> Result<Arc<str>> {
+        self.state_keys.name(read, state_key.number())
+    }
+
     /// The names of a state key.
     pub fn names(&self, read: &dyn Read, tuple: StateTuple) -> Result<(Arc<str>, Arc<str>)> {
         let event_type = self.types.name(read, tuple.event_type.number())?;
@@ -115,6 +178,7 @@ impl Interner {
     pub fn written(&self, used: &UsedNames) {
         self.types.written(&used.types);
         self.state_keys.written(&used.state_keys);
+        self.key_ids.written(&used.key_ids);
     }
 }
 
@@ -123,6 +187,7 @@ impl Interner {
 pub struct UsedNames {
     types: Vec<Arc<str>>,
     state_keys: Vec<Arc<str>>,
+    key_ids: Vec<Arc<str>>,
 }
 
 #[derive(Clone)]
@@ -204,11 +269,21 @@ impl Names {
     }
 
     fn intern(&self, read: &dyn Read, name: &str, batch: &mut Batch, used: &mut Vec<Arc<str>>) -> Result<u32> {
-        if let Some(number) = self.well_known(name) {
-            return Ok(number);
-        }
-        if let Some(number) = self.numbers.get(name) {
-            return Ok(number);
+        let number = self.number(read, name, true, batch, used)?;
+        number.ok_or_else(|| Error::internal("the allocator of names handed out none"))
+    }
+
+    /// The number of a name, with what `batch` needs for it; a new one gets a number only if `allocate`.
+    fn number(
+        &self,
+        read: &dyn Read,
+        name: &str,
+        allocate: bool,
+        batch: &mut Batch,
+        used: &mut Vec<Arc<str>>,
+    ) -> Result<Option<u32>> {
+        if let Some(number) = self.well_known(name).or_else(|| self.numbers.get(name)) {
+            return Ok(Some(number));
         }
         // The lock is held over the look-up: two writers that meet a new name at once must get one number.
         let mut fresh = self.fresh.lock();
@@ -219,7 +294,10 @@ impl Names {
                 if let Some(value) = read.get(self.by_name, name.as_bytes())? {
                     let number = decode_number(&value).map_err(|what| corrupt(self.by_name, name.as_bytes(), what))?;
                     self.numbers.insert(name.into(), number);
-                    return Ok(number);
+                    return Ok(Some(number));
+                }
+                if !allocate {
+                    return Ok(None);
                 }
                 let number = fresh.next;
                 fresh.next = number.checked_add(1).ok_or_else(|| Error::internal("all numbers for names are taken"))?;
@@ -235,7 +313,7 @@ impl Names {
         batch.put(self.by_name, name.as_bytes(), value);
         batch.put(self.by_number, keys::number(number), name.as_bytes());
         used.push(name);
-        Ok(number)
+        Ok(Some(number))
     }
 
     fn name(&self, read: &dyn Read, number: u32) -> Result<Arc<str>> {

@@ -5,12 +5,11 @@ use serde::{Deserialize, Serialize};
 
 pub use super::membership::Membership;
 use super::{
-    AUTH_CHILDREN, CURRENT_STATE, EVENT_BODIES, EVENT_IDS, EVENT_INDEX, EVENT_ROWS, HEADS, LISTS, PARKED, POSITIONS,
-    PREV_CHILDREN, ROOM_IDS, ROOMS, USER_ROOMS, WAITS, name,
+    AUTH_CHILDREN, CURRENT_STATE, EVENT_IDS, EVENT_INDEX, EVENT_ROWS, HEADS, LISTS, PARKED, POSITIONS, PREV_CHILDREN,
+    ROOM_IDS, ROOMS, USER_ROOMS, WAITS, name,
 };
 use crate::{
     encoding::{
-        body,
         bytes::{Cursor, Decoded, Malformed, put_varint, seal, unseal},
         cold,
         event_key::EventKey,
@@ -223,12 +222,6 @@ impl<'a> Rows<'a> {
             decode_identity(room, &value).map_err(|malformed| corrupt(EVENT_IDS, key, malformed))
         };
         stored.iter().zip(values).map(decode).collect()
-    }
-
-    /// Loads the PDU of an event, as canonical JSON.
-    pub fn event_body(&self, room: RoomNid, event: EventNid) -> Result<Vec<u8>> {
-        let key = keys::event(room, event);
-        self.load(EVENT_BODIES, &key, |bytes| body::decode(unseal(&key, bytes)?).map(<[u8]>::to_vec))
     }
 
     /// The events whose key begins as `event_key` does: candidates, to be checked by [`Rows::event_identity`].
@@ -480,14 +473,6 @@ pub fn put_current(batch: &mut Batch, room: RoomNid, tuple: StateTuple, entry: O
 /// Reads a parked input.
 pub fn decode_parked(key: &[u8], sealed: &[u8]) -> Decoded<ParkedRow> {
     cold::decode(unseal(key, sealed)?)
-}
-
-/// Writes the body of an event: its PDU as canonical JSON.
-pub fn put_body(batch: &mut Batch, room: RoomNid, event: EventNid, canonical: &[u8]) {
-    let key = keys::event(room, event);
-    let mut value = body::encode(canonical);
-    seal(&key, &mut value);
-    batch.put(EVENT_BODIES, key, value);
 }
 
 /// Writes a parked input.

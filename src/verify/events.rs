@@ -7,7 +7,6 @@ use super::{
 };
 use crate::{
     encoding::{
-        body,
         bytes::{Malformed, unseal},
         event_key::EventKey,
         event_row::{EventRow, Kind, Verdict},
@@ -52,7 +51,10 @@ impl RoomCheck<'_, '_> {
             let identity = id.and_then(|id| self.identity(nid, &key, &id));
             let unsealed = row.map(|row| unseal(&key, &row).and_then(|row| EventRow::decode(nid, row)));
             let row = unsealed.and_then(|row| self.check.decoded(EVENT_ROWS, &key, row));
-            let pdu = body.and_then(|body| self.body(&key, &body));
+            let pdu = match (&row, body) {
+                (Some(row), Some(body)) => self.body(nid, row, &body)?,
+                _ => None,
+            };
             self.check_event(nid, identity.as_ref(), row.as_ref(), pdu.as_ref())?;
             self.remember(nid, row, pdu);
         }
@@ -83,8 +85,15 @@ impl RoomCheck<'_, '_> {
         Some(identity)
     }
 
-    fn body(&mut self, key: &[u8], body: &[u8]) -> Option<Pdu> {
-        let canonical = self.check.decoded(EVENT_BODIES, key, unseal(key, body).and_then(body::decode))?;
+    /// The PDU of an event; whatever it takes from elsewhere that is wrong is told of as wrong in the body.
+    fn body(&mut self, nid: EventNid, row: &EventRow, body: &[u8]) -> Result<Option<Pdu>> {
+        let key = keys::event(self.room.nid, nid);
+        let canonical = self.names.bodies().decode(nid, row, body);
+        let canonical = self.check.readable(EVENT_BODIES, &key, canonical)?;
+        Ok(canonical.and_then(|canonical| self.pdu(&key, &canonical)))
+    }
+
+    fn pdu(&mut self, key: &[u8], canonical: &[u8]) -> Option<Pdu> {
         let json = Json::parse(canonical).map_err(|error| Malformed { offset: error.offset, what: error.what });
         let json = self.check.decoded(EVENT_BODIES, key, json)?;
         let pdu = match Pdu::parse(json, &self.room.rules) {

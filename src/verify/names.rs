@@ -11,17 +11,20 @@ use crate::{
     kv::{Read, TableId},
     state::fingerprint::EntryNames,
     tables::{
-        STATE_KEY_NAMES, STATE_KEYS, TYPE_NAMES, TYPES,
-        interning::{Interner, WELL_KNOWN_KEYS, WELL_KNOWN_TYPES},
+        KEY_ID_NAMES, KEY_IDS, STATE_KEY_NAMES, STATE_KEYS, TYPE_NAMES, TYPES,
+        bodies::Bodies,
+        interning::{Interner, WELL_KNOWN_KEY_IDS, WELL_KNOWN_KEYS, WELL_KNOWN_TYPES},
         rows::{Room, Rows, decode_number},
     },
 };
 
-/// Checks both directions of the names of event types and state keys.
+/// Checks both directions of the names of event types, state keys and signing keys.
 pub(super) fn check_names(check: &mut Check<'_>) -> Result<()> {
-    for (by_number, by_name, well_known) in
-        [(TYPE_NAMES, TYPES, &WELL_KNOWN_TYPES[..]), (STATE_KEY_NAMES, STATE_KEYS, &WELL_KNOWN_KEYS[..])]
-    {
+    for (by_number, by_name, well_known) in [
+        (TYPE_NAMES, TYPES, &WELL_KNOWN_TYPES[..]),
+        (STATE_KEY_NAMES, STATE_KEYS, &WELL_KNOWN_KEYS[..]),
+        (KEY_ID_NAMES, KEY_IDS, &WELL_KNOWN_KEY_IDS[..]),
+    ] {
         check_by_number(check, by_number, by_name, well_known)?;
         check_by_name(check, by_number, by_name)?;
     }
@@ -91,6 +94,11 @@ impl<'a> EventNames<'a> {
     /// The event type and the state key of a tuple.
     pub(super) fn tuple(&self, tuple: StateTuple) -> Result<(std::sync::Arc<str>, std::sync::Arc<str>)> {
         self.interner.names(self.read, tuple)
+    }
+
+    /// The bodies of the room's events.
+    pub(super) fn bodies(&self) -> Bodies<'_> {
+        Bodies::new(Rows::new(self.read), self.room, self.interner)
     }
 
     /// The key of an event.

@@ -126,7 +126,7 @@ impl RoomCheck<'_, '_> {
 
     /// The keys of the prev events of an event that are not stored.
     fn missing_prev_events(&self, nid: EventNid) -> Result<Vec<EventKey>> {
-        let canonical = unless_damaged(self.check.rows().event_body(self.room.nid, nid))?;
+        let canonical = unless_damaged(self.names.bodies().load(nid))?;
         let json = canonical.and_then(|canonical| Json::parse(&canonical).ok());
         let Some(pdu) = json.and_then(|json| Pdu::parse(json, &self.room.rules).ok()) else { return Ok(Vec::new()) };
         let named = self.facts.prev_events(nid).iter().zip(pdu.prev_keys());

@@ -13,8 +13,7 @@ impl Json {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Bool(true) => out.extend_from_slice(b"true"),
             Self::Bool(false) => out.extend_from_slice(b"false"),
-            // Writing to a Vec cannot fail.
-            Self::Int(int) => drop(write!(out, "{int}")),
+            Self::Int(int) => write_int(*int, out),
             Self::Number(text) => out.extend_from_slice(text.as_bytes()),
             Self::String(text) => write_string(text, out),
             Self::Array(elements) => {
@@ -83,7 +82,26 @@ impl Object {
     }
 }
 
-fn write_string(text: &str, out: &mut Vec<u8>) {
+/// Appends an integer.
+pub(in crate::encoding) fn write_int(int: i64, out: &mut Vec<u8>) {
+    if int < 0 {
+        out.push(b'-');
+    }
+    let mut digits = [0; 20];
+    let (mut rest, mut start) = (int.unsigned_abs(), digits.len());
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+        start -= 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+}
+
+/// Appends a string in quotes.
+pub(in crate::encoding) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     loop {

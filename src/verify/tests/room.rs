@@ -50,10 +50,11 @@ impl Author {
         self.depth += 1;
         let (event_type, state_key, content) = what;
         let ids = |events: &[&Written]| events.iter().map(|event| event.event_id.clone()).collect::<Vec<_>>();
+        let server = sender.split_once(':').expect("a user ID").1;
         let mut event = json!({
             "type": event_type, "sender": sender, "room_id": self.room, "content": content, "depth": self.depth,
             "origin_server_ts": 1_700_000_000_000i64 + self.depth, "prev_events": ids(prev), "auth_events": ids(auth),
-            "signatures": {"a.example": {"ed25519:1": "not checked here"}}, "hashes": {"sha256": ""},
+            "signatures": {server: {"ed25519:a": STANDARD_NO_PAD.encode([7; 64])}}, "hashes": {"sha256": ""},
         });
         if let Some(state_key) = state_key {
             event["state_key"] = state_key.into();
