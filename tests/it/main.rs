@@ -16,6 +16,8 @@ mod orders;
 mod pressure;
 mod purge;
 mod replay;
+#[cfg(feature = "rocksdb")]
+mod stores;
 mod support;
 
 /// A file without its `mod` line is not compiled, and its tests never fail.
