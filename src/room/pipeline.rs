@@ -143,6 +143,8 @@ impl RoomWriter {
 
         // Forward extremities, current state, memberships.
         let event = Arc::new(AuthEvent { rejected: row.verdict.is_rejected(), ..event });
+        // An outlier that is rejected in its place may stand in the states that meet now.
+        self.pending = Some((nid, event.clone()));
         if pdu.is_create() && row.verdict.is_accepted() {
             draft.head.create = Some(nid);
         }

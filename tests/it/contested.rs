@@ -17,6 +17,7 @@ mod rooms;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::Arc,
 };
 
@@ -83,11 +84,16 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-/// Plays rooms of all versions; `view` makes of a room what a server is given.
-fn play(rooms: u64, make: impl Fn(&mut Room), view: impl Fn(&Room, u64) -> Vec<In>) -> Seen {
-    let mut seen = Seen::default();
+/// The seeds of a test that plays this many rooms.
+fn seeds(rooms: u64) -> Range<u64> {
     let first = number("ROOMSERVER_SEED", 0);
-    for seed in first..first + number("ROOMSERVER_ROOMS", rooms) {
+    first..first + number("ROOMSERVER_ROOMS", rooms)
+}
+
+/// Plays rooms of all versions; `view` makes of a room what a server is given.
+fn play(seeds: Range<u64>, make: impl Fn(&mut Room), view: impl Fn(&Room, u64) -> Vec<In>) -> Seen {
+    let mut seen = Seen::default();
+    for seed in seeds {
         let version = &VERSIONS[usize::try_from(seed).unwrap() % VERSIONS.len()];
         let mut room = Room::new(version, seed);
         make(&mut room);
@@ -304,7 +310,7 @@ fn all_states(server: &RoomServer, plain: &Plain) -> Result<(), String> {
 
 #[test]
 fn contested_rooms_are_decided_as_by_a_plain_server() {
-    let seen = play(120, |room| room.grow(80), |room, _| room.inputs.clone());
+    let seen = play(seeds(120), |room| room.grow(80), |room, _| room.inputs.clone());
     assert!(seen.widest == 20 && seen.soft_failed > 0 && seen.rejected > 0 && seen.on_refused > 0, "{seen:?}");
 }
 
@@ -315,13 +321,19 @@ fn long_braids_and_wide_fans_are_decided_as_by_a_plain_server() {
         room.fan();
         room.fan();
     };
-    let seen = play(24, make, |room, _| room.inputs.clone());
+    let seen = play(seeds(24), make, |room, _| room.inputs.clone());
     assert!(seen.widest == 20 && seen.merges > 0, "{seen:?}");
 }
 
 #[test]
 fn a_room_with_holes_is_decided_as_by_a_plain_server() {
     let view = |room: &Room, seed: u64| holes::late_view(room, seed ^ 0x5eed);
-    let seen = play(120, |room| room.grow(60), view);
+    let seen = play(seeds(120), |room| room.grow(60), view);
     assert!(seen.parked > 0 && seen.duplicate > 0 && seen.outliers_rejected > 0, "{seen:?}");
+}
+
+/// In this room an outlier that others build on is rejected in its place, and at that moment it is resolved against.
+#[test]
+fn an_outlier_that_is_rejected_in_its_place_counts_as_rejected_at_once() {
+    play(20456..20457, |room| room.grow(60), |room, seed| holes::late_view(room, seed ^ 0x5eed));
 }
