@@ -12,6 +12,9 @@ pub mod read;
 mod seal;
 pub mod source;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     log::build_derived,
     seal::{Sealed, list_length_max},

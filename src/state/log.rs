@@ -253,8 +253,9 @@ impl Log {
         let states = WriterStates { log: self, stored };
         let mut full: Option<Pack> = None;
         for first in (base..newest.first.number()).step_by(OPEN_ROWS as usize) {
-            let first = SnapshotNid::new(first.max(1));
-            let part = states.pack(first)?;
+            // By its last row: a reader may have cached it when it was open and had fewer.
+            let part = states.pack(SnapshotNid::new(first | (OPEN_ROWS - 1)))?;
+            let first = part.pack.first;
             match &mut full {
                 Some(full) => part.pack.rows().for_each(|row| full.push(row)),
                 None => full = Some(part.pack.clone()),
@@ -264,6 +265,9 @@ impl Log {
         let mut full = full.ok_or_else(|| Error::internal("a fold of no packs"))?;
         batch.delete(PACKS, keys::snapshot(self.room, newest.first));
         newest.rows().for_each(|row| full.push(row));
+        if full.first.number().saturating_add(full.row_count()) != self.last.number().saturating_add(1) {
+            return Err(Error::internal("a fold that lacks rows"));
+        }
         Ok(full)
     }
 }

@@ -1,0 +1,252 @@
+//! Random histories against plain maps.
+//!
+//! `ROOMSERVER_MODEL_OPERATIONS` operations are made (10,000; `.ci/run` makes 100,000), from the seed `ROOMSERVER_MODEL_SEED` (1). Many short
+//! histories and some long ones, since a snapshot of a long one costs a whole map to compare.
+
+use std::{env, rc::Rc};
+
+use super::*;
+use crate::state::{difference::differences, fingerprint, read};
+
+/// What was made, and what it must be.
+struct Model {
+    site: Site,
+    random: Random,
+    /// By snapshot; the empty one is the first.
+    made: Vec<Rc<Plain>>,
+    /// Ends of branches.
+    tips: Vec<SnapshotNid>,
+    /// Keys of this history are numbered below it.
+    keys: usize,
+    last_event: u32,
+}
+
+fn from_env(name: &str, default: usize) -> usize {
+    env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn every_snapshot_of_a_random_history_reads_as_a_plain_map() {
+    let operations = from_env("ROOMSERVER_MODEL_OPERATIONS", 10_000);
+    let mut random = Random(from_env("ROOMSERVER_MODEL_SEED", 1) as u64);
+    let mut done = 0;
+    let mut sealed = 0;
+    while done < operations {
+        // Some rooms are small and long, so that lists are sealed and merged; some wide, so that changes are whole.
+        let (keys, length) = [(20, 500), (60, 9_000), (700, 600), (1_500, 200)][random.below(4)];
+        let mut model = Model::new(Random(random.next()), keys);
+        let length = length.min(operations - done);
+        for step in 0..length {
+            model.step();
+            if step % 256 == 255 {
+                model.compare_some();
+            }
+        }
+        model.compare_all();
+        sealed += model.site.log.seals().len();
+        done += length;
+    }
+    assert!(sealed > 0 || operations < 10_000, "no list was ever sealed");
+}
+
+impl Model {
+    fn new(random: Random, keys: usize) -> Self {
+        let made = vec![Rc::new(Plain::new())];
+        Self { site: Site::new(), random, made, tips: vec![SnapshotNid::EMPTY], keys, last_event: 0 }
+    }
+
+    fn plain(&self, snapshot: SnapshotNid) -> Rc<Plain> {
+        self.made[snapshot.number() as usize].clone()
+    }
+
+    fn any(&mut self) -> SnapshotNid {
+        SnapshotNid::new(u32::try_from(self.random.below(self.made.len())).unwrap())
+    }
+
+    fn tip(&mut self) -> usize {
+        self.random.below(self.tips.len())
+    }
+
+    fn new_event(&mut self) -> EventNid {
+        self.last_event += 1 + u32::try_from(self.random.below(20)).unwrap();
+        event(self.last_event)
+    }
+
+    fn key(&mut self) -> StateTuple {
+        let number = u32::try_from(self.random.below(self.keys)).unwrap();
+        tuple(1 + number % 3, 1 + number * 37 % 10_007)
+    }
+
+    /// Stores a state and notes what it must be; gives its snapshot.
+    fn store(&mut self, parent: SnapshotNid, second: Option<SnapshotNid>, after: Plain) -> SnapshotNid {
+        let before = self.plain(parent);
+        let unforked = self.tips.len() == 1;
+        let last = self.site.log.last();
+        let snapshot = self.site.append_merge(parent, second, &before, &after, unforked);
+        if after == *before {
+            assert_eq!((snapshot, self.site.log.last()), (parent, last), "an unchanged state took a number");
+        } else {
+            assert_eq!(snapshot.number() as usize, self.made.len());
+            self.made.push(Rc::new(after));
+        }
+        snapshot
+    }
+
+    fn step(&mut self) {
+        match self.random.below(1000) {
+            0..700 => self.change(1),
+            700..760 => self.remove(),
+            760..800 => self.fork(),
+            800..860 => self.merge(),
+            860..880 => self.apply_an_old_state(),
+            880..884 => self.supply_a_state(),
+            884..900 => self.backfill(),
+            900..960 => {
+                let changes = 2 + self.random.below(12);
+                self.change(changes);
+            }
+            960..962 => self.change(600),
+            962..970 => self.site.reopen(),
+            970..990 => self.site.build(),
+            // Here collections and purges take their turn.
+            _ => {
+                let tip = self.tip();
+                let same = self.plain(self.tips[tip]);
+                self.tips[tip] = self.store(self.tips[tip], None, (*same).clone());
+            }
+        }
+    }
+
+    fn change(&mut self, changes: usize) {
+        let tip = self.tip();
+        let mut state = (*self.plain(self.tips[tip])).clone();
+        for _ in 0..changes {
+            let (key, event) = (self.key(), self.new_event());
+            state.insert(key, event);
+        }
+        self.tips[tip] = self.store(self.tips[tip], None, state);
+    }
+
+    fn remove(&mut self) {
+        let tip = self.tip();
+        let mut state = (*self.plain(self.tips[tip])).clone();
+        let place = self.random.below(state.len().max(1));
+        if let Some(key) = state.keys().nth(place).copied() {
+            state.remove(&key);
+        }
+        self.tips[tip] = self.store(self.tips[tip], None, state);
+    }
+
+    fn fork(&mut self) {
+        if self.tips.len() < 20 {
+            let tip = self.tip();
+            self.tips.push(self.tips[tip]);
+        }
+    }
+
+    /// All branches meet; what differs comes from any of them, or is gone.
+    fn merge(&mut self) {
+        if self.tips.len() < 2 {
+            return;
+        }
+        let mut parents = self.tips.clone();
+        parents.sort_unstable();
+        parents.dedup();
+        let states: Vec<Rc<Plain>> = parents.iter().map(|parent| self.plain(*parent)).collect();
+        let found = differences(&self.site.states(), &parents).unwrap();
+        let mut merged = (*states[0]).clone();
+        let mut right = Vec::new();
+        let mut keys: Vec<StateTuple> = states.iter().flat_map(|state| state.keys().copied()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            let events: SmallVec<[Option<EventNid>; 4]> = states.iter().map(|state| state.get(&key).copied()).collect();
+            if events.iter().all(|event| *event == events[0]) {
+                continue;
+            }
+            match events[self.random.below(events.len())] {
+                Some(event) => merged.insert(key, event),
+                None => merged.remove(&key),
+            };
+            right.push((key, events));
+        }
+        let found: Vec<_> = found.into_iter().map(|found| (found.tuple, found.events)).collect();
+        assert_eq!(found, right, "where {parents:?} differ");
+        let nearest = (0..parents.len()).min_by_key(|place| changes(&states[*place], &merged).len()).unwrap();
+        let second = parents.iter().copied().find(|other| *other != parents[nearest]);
+        self.tips = vec![self.store(parents[nearest], second, merged)];
+    }
+
+    fn apply_an_old_state(&mut self) {
+        let (tip, old) = (self.tip(), self.any());
+        let state = (*self.plain(old)).clone();
+        self.tips[tip] = self.store(self.tips[tip], None, state);
+    }
+
+    fn supply_a_state(&mut self) {
+        let tip = self.tip();
+        let mut state = Plain::new();
+        for _ in 0..self.keys {
+            let (key, event) = (self.key(), self.new_event());
+            state.insert(key, event);
+        }
+        self.tips[tip] = self.store(self.tips[tip], None, state);
+    }
+
+    /// A change of an old state, which nothing goes on from.
+    fn backfill(&mut self) {
+        let old = self.any();
+        let mut state = (*self.plain(old)).clone();
+        let (key, event) = (self.key(), self.new_event());
+        state.insert(key, event);
+        self.store(old, None, state);
+    }
+
+    fn compare_some(&mut self) {
+        for _ in 0..6 {
+            let (a, b) = (self.any(), self.any());
+            self.compare(a);
+            self.compare_difference(a, b);
+            let before = SnapshotNid::new(a.number().saturating_sub(1));
+            self.compare_difference(before, a);
+        }
+    }
+
+    fn compare_all(&mut self) {
+        for number in 0..self.made.len() {
+            let snapshot = SnapshotNid::new(u32::try_from(number).unwrap());
+            self.compare(snapshot);
+            let other = self.any();
+            self.compare_difference(other, snapshot);
+        }
+    }
+
+    fn compare(&mut self, snapshot: SnapshotNid) {
+        let plain = self.plain(snapshot);
+        let mut keys: Vec<StateTuple> = (0..12).map(|_| self.key()).collect();
+        let states = self.site.states();
+        let right = |key: &StateTuple| plain.get(key).copied();
+        let whole = read::collect(&states, snapshot, None).unwrap();
+        assert!(whole.into_iter().eq(plain.iter().map(|(key, event)| (*key, *event))), "{snapshot:?} in full");
+        for key in keys.iter().take(4) {
+            assert_eq!(read::get(&states, snapshot, *key).unwrap(), right(key), "{snapshot:?} at {key:?}");
+        }
+        keys.push(tuple(2, 1_000_000));
+        let many = read::get_many(&states, snapshot, &keys).unwrap();
+        assert_eq!(many, keys.iter().map(right).collect::<Vec<_>>(), "{snapshot:?} at {keys:?}");
+        let wanted = keys[0].event_type;
+        let of_type = read::collect(&states, snapshot, Some(wanted)).unwrap();
+        let right = plain.iter().filter(|(key, _)| key.event_type == wanted).map(|(key, event)| (*key, *event));
+        assert!(of_type.into_iter().eq(right), "{snapshot:?} of type {wanted:?}");
+        if snapshot.number() % 16 == 0 {
+            assert_eq!(fingerprint::summary(&states, &Names, snapshot).unwrap(), summary(&plain), "{snapshot:?}");
+        }
+    }
+
+    fn compare_difference(&self, a: SnapshotNid, b: SnapshotNid) {
+        let found = differences(&self.site.states(), &[a, b]).unwrap();
+        let found: Vec<Changed> =
+            found.into_iter().map(|found| (found.tuple, found.events[0], found.events[1])).collect();
+        assert_eq!(found, changes(&self.plain(a), &self.plain(b)), "{a:?} against {b:?}");
+    }
+}

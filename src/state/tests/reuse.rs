@@ -1,0 +1,136 @@
+//! What is stored once, and what is known to be equal.
+
+use super::*;
+use crate::{
+    kv::{Direction, Read, TableId},
+    state::{difference::differences, fingerprint, read},
+    tables::TABLES,
+};
+
+fn rows(store: &MemoryStore) -> Vec<(usize, Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    for table in 0..TABLES.len() {
+        let id = TableId(u16::try_from(table).unwrap());
+        store
+            .scan(id, &[], &[], Direction::Forward, &mut |key, value| {
+                rows.push((table, key.to_vec(), value.to_vec()));
+                Ok(true)
+            })
+            .unwrap();
+    }
+    rows
+}
+
+/// A state of so many keys, from events of numbers from `first` on.
+fn plain(keys: u32, first: u32) -> Plain {
+    (1..=keys).map(|key| (tuple(2, key), event(first + key))).collect()
+}
+
+/// Changes of one key each, round and round.
+fn grow(site: &mut Site, changes: u32, then: impl Fn(&Site)) -> (SnapshotNid, Plain) {
+    let (mut at, mut state) = (site.log.last(), Plain::new());
+    for number in 1..=changes {
+        let mut after = state.clone();
+        after.insert(tuple(2, 1 + number % 40), event(number));
+        at = site.append(at, &state, &after, true);
+        state = after;
+        then(site);
+    }
+    (at, state)
+}
+
+#[test]
+fn an_unchanged_state_stores_nothing() {
+    let mut site = Site::new();
+    let state = plain(20, 0);
+    let made = site.append(SnapshotNid::EMPTY, &Plain::new(), &state, true);
+    let before = rows(&site.store);
+    assert_eq!(site.append(made, &state, &state, true), made);
+    assert_eq!(rows(&site.store), before);
+}
+
+#[test]
+fn equal_states_of_different_numbers_have_equal_fingerprints_and_no_differences() {
+    let mut site = Site::new();
+    let (a, b) = (plain(20, 0), plain(21, 50));
+    let first = site.append(SnapshotNid::EMPTY, &Plain::new(), &a, true);
+    let other = site.append(first, &a, &b, true);
+    let again = site.append(other, &b, &a, true);
+    assert_ne!(first, again);
+    let print = |snapshot| fingerprint::summary(&site.states(), &Names, snapshot).unwrap();
+    assert_eq!(print(first), print(again));
+    assert_ne!(print(first), print(other));
+    assert_eq!(differences(&site.states(), &[first, again]).unwrap(), []);
+}
+
+#[test]
+fn whether_a_number_is_taken_or_a_list_is_due_does_not_depend_on_caches_or_on_what_is_built() {
+    let mut cold = Site::new();
+    grow(&mut cold, 300, |_| {});
+    let mut reopened = Site::new();
+    let (mut at, mut state) = (SnapshotNid::EMPTY, Plain::new());
+    for number in 1..=7_000 {
+        if number % 97 == 0 {
+            reopened.reopen();
+        }
+        let mut after = state.clone();
+        after.insert(tuple(2, 1 + number % 40), event(number));
+        at = reopened.append(at, &state, &after, true);
+        state = after;
+    }
+    let mut warm = Site::new();
+    grow(&mut warm, 7_000, |site| {
+        if site.log.seals().last() == Some(&site.log.last()) {
+            site.build();
+        }
+    });
+    reopened.build();
+    assert!(rows(&reopened.store) == rows(&warm.store));
+    assert_eq!(reopened.log.seals().as_slice(), [SnapshotNid::new(4096), SnapshotNid::new(6144)]);
+}
+
+#[test]
+fn a_change_beyond_a_row_shares_the_blocks_that_it_leaves_alone() {
+    let mut site = Site::new();
+    let state = plain(6_000, 0);
+    let first = site.append(SnapshotNid::EMPTY, &Plain::new(), &state, true);
+    let blocks = |site: &Site| rows(&site.store).iter().filter(|row| TABLES[row.0].spec.name == "blocks").count();
+    let before = blocks(&site);
+    // A state reset: the last tenth of the keys changes.
+    let mut after = state.clone();
+    after.extend((5_400..=6_000).map(|key| (tuple(2, key), event(10_000 + key))));
+    let second = site.append(first, &state, &after, true);
+    let found = differences(&site.states(), &[first, second]).unwrap();
+    assert_eq!(found.len(), 601);
+    assert!(blocks(&site) - before < 8, "{} new blocks beside {before}", blocks(&site) - before);
+}
+
+#[test]
+fn a_list_never_has_more_runs_than_its_size_allows_and_look_ups_walk_no_further_than_two_lists() {
+    let mut site = Site::new();
+    grow(&mut site, 20_000, |site| {
+        assert!(site.log.seals().len() <= SEALS_MAX);
+        if let Some(sealed) = site.log.seals().first() {
+            assert!(site.log.last().number() - sealed.number() <= 3 * 2048, "the tail grows without bound");
+        }
+    });
+}
+
+#[test]
+fn a_pack_that_a_reader_cached_while_it_was_open_is_folded_whole() {
+    let mut site = Site::new();
+    let (mut at, mut state) = (SnapshotNid::EMPTY, Plain::new());
+    for number in 1..=300 {
+        let mut after = state.clone();
+        after.insert(tuple(2, 1 + number % 40), event(number));
+        at = site.append(at, &state, &after, true);
+        state = after;
+        // Reads the pack when it has some of its rows.
+        if number % 32 == 9 {
+            assert_eq!(read::collect(&site.states(), at, None).unwrap().len(), state.len());
+        }
+    }
+    let whole = read::collect(&site.states(), SnapshotNid::new(250), None).unwrap();
+    assert_eq!(whole.len(), 40);
+    assert!(whole.iter().all(|(_, event)| event.number() > 210 && event.number() <= 250));
+}
