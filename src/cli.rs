@@ -9,6 +9,7 @@ mod demo;
 mod event;
 mod export;
 mod follow;
+mod gc;
 mod history;
 mod import;
 mod lines;
@@ -83,6 +84,8 @@ enum Command {
     Stats(stats::Arguments),
     /// Check the store: whether all that can be derived is as derived; ends with 1 if not
     Verify,
+    /// Collect garbage: delete what no retained event can reach
+    Gc(gc::Arguments),
     /// Delete a room and all that is stored of it
     Purge {
         /// The room's ID
@@ -168,6 +171,7 @@ impl Arguments {
             Command::History { room } => history::run(&place, &room, &mut output),
             Command::Stats(arguments) => stats::run(&place, &arguments, &mut output),
             Command::Verify => verify::run(&place, &mut output),
+            Command::Gc(arguments) => gc::run(&place, &arguments, &mut output),
             Command::Purge { room } => purge::run(&place, &room, &mut output),
             Command::Export { room } => export::run(&place, room.as_deref(), &mut output),
             Command::Demo { directory } => demo::run(&directory, &mut output),

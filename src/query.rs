@@ -159,10 +159,18 @@ impl<'v> Room<'v> {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the token is of another room, or of a state that this view does not have yet.
+    /// `NotFound` if the token is of another room, of a state that this view does not have yet, or of one that was
+    /// collected.
     pub fn state(&self, id: StateId) -> Result<Snapshot<'_>> {
         if id.room != self.row.nid || id.snapshot.number() > self.head.last_snapshot {
             return Err(Error::not_found(format!("room {} has no such state here", self.row.id)));
+        }
+        if !id.snapshot.is_empty() {
+            let is_gone =
+                id.snapshot.number() <= self.head.collected.snapshots || self.states().is_gone(id.snapshot)?;
+            if is_gone {
+                return Err(Error::not_found(format!("the state of room {} was collected", self.row.id)));
+            }
         }
         Ok(Snapshot::new(self, id.snapshot))
     }
@@ -215,8 +223,7 @@ impl<'v> Room<'v> {
     }
 
     fn states(&self) -> StoredStates<'_> {
-        let last = SnapshotNid::new(self.head.last_snapshot);
-        self.view.engine.stored_states(&*self.view.read, self.row.nid, last).as_of(&self.head.seals)
+        self.view.engine.stored_states(&*self.view.read, self.row.nid, &self.head).as_of(&self.head.seals)
     }
 
     fn state_id(&self, snapshot: SnapshotNid) -> StateId {

@@ -3,6 +3,7 @@
 //! Everything here runs under the room's writer: at most one thread at a time is in a room. Nothing else allocates event
 //! numbers or commits a batch.
 
+pub mod collect;
 mod commit;
 pub mod engine;
 mod extremities;

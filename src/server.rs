@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -57,6 +58,8 @@ pub struct RoomServer {
     pub(crate) engine: Arc<Engine>,
     pub(crate) inputs: Inputs,
     purger: Purger,
+    /// Held by the one collection of garbage at a time.
+    pub(crate) collecting: Mutex<()>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,7 +98,7 @@ impl RoomServer {
         let engine = Arc::new(Engine::open(store, options.memory)?);
         let inputs = Inputs::start(engine.clone(), options.writers, options.limits, options.durability)?;
         let purger = Purger::start(engine.clone(), engine.rows().purges()?)?;
-        let server = Self { engine, inputs, purger };
+        let server = Self { engine, inputs, purger, collecting: Mutex::new(()) };
         server.recover()?;
         Ok(server)
     }

@@ -3,13 +3,18 @@
 use rustc_hash::FxHashMap;
 
 use crate::{
-    encoding::{bytes::unseal, keys, list, pack},
+    encoding::{
+        bytes::unseal,
+        keys, list,
+        pack::{self, Seal},
+    },
     error::{Error, Result},
     ids::{RoomNid, SnapshotNid},
     kv::{Direction, Read, TableId},
     query::{Counts, View},
     server::RoomServer,
     tables::{BLOCKS, LISTS, PACKS, Share, TABLES, rows::corrupt},
+    upkeep::{Freed, collectable},
 };
 
 /// What a store, or one room of it, holds.
@@ -38,6 +43,8 @@ pub struct Stats {
     pub longest_list: u64,
     /// What it all takes.
     pub bytes: Bytes,
+    /// What garbage collection would free without touching history.
+    pub collectable: Freed,
 }
 
 /// Bytes by what they hold.
@@ -76,8 +83,9 @@ impl Stats {
         scan_room(read, PACKS, room, &mut |key, value| {
             let first = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
             let pack = unseal(key, value).and_then(|bytes| pack::decode(first, bytes));
-            let rows = pack.map_err(|malformed| corrupt(PACKS, key, malformed))?.row_count();
-            self.snapshots = self.snapshots.saturating_add(u64::from(rows));
+            let pack = pack.map_err(|malformed| corrupt(PACKS, key, malformed))?;
+            let rows = pack.rows().filter(|row| row.seal != Seal::Gone).count();
+            self.snapshots = self.snapshots.saturating_add(rows as u64);
             Ok(())
         })?;
         let counted = count_lists(read, room)?;
@@ -128,7 +136,7 @@ pub(crate) fn count_lists(read: &dyn Read, room: RoomNid) -> Result<ListCounts> 
 }
 
 impl RoomServer {
-    /// What the store holds. Reads all packs, lists and blocks.
+    /// What the store holds. Reads all event rows, packs, lists and blocks.
     ///
     /// `bytes` are live bytes on disk; with `exact` after writing everything out and compacting it.
     ///
@@ -143,6 +151,7 @@ impl RoomServer {
         }
         for room in view.rows().rooms()? {
             stats.count_states(view.rows().read(), room.nid)?;
+            stats.collectable.add(collectable(view.rows(), &room)?);
         }
         stats.bytes = Bytes::of(self.table_bytes(exact)?);
         Ok(stats)
@@ -175,6 +184,7 @@ impl View<'_> {
             tables.push((table.spec.name, bytes));
         }
         stats.bytes = Bytes::of(tables);
+        stats.collectable = collectable(self.rows(), &room)?;
         Ok(stats)
     }
 }

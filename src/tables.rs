@@ -5,6 +5,7 @@ pub mod interning;
 mod membership;
 pub mod purges;
 pub mod rows;
+mod scans;
 
 use crate::kv::{Access, TableId, TableSpec};
 

@@ -1,6 +1,22 @@
 //! Giving bytes back: rooms that nobody wants any more, and what no retained event can reach.
 
-use crate::{error::Result, room::purge::Purging, server::RoomServer};
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use ruma_common::OwnedEventId;
+
+use crate::{
+    error::{Error, Result},
+    room::{
+        collect::{Counted, Marks, Plan, STEP_EVENTS, Scope, Touched, doomed},
+        outcome::Kind,
+        purge::Purging,
+    },
+    server::RoomServer,
+    tables::rows::{Room, Rows},
+};
 
 /// How far an upkeep is, for whoever looks on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +40,198 @@ pub struct Purged {
     pub bytes: u64,
 }
 
+/// What of the history of a room [`RoomServer::gc`] collects, beside what nothing reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Collect {
+    /// The room; all rooms if none is named.
+    pub room: Option<String>,
+    /// The events before this one's position that are no forward extremities lose their states, and their bodies unless
+    /// something that is retained needs them. Needs a room.
+    pub before: Option<OwnedEventId>,
+    /// So do rejected and soft-failed events that no retained event has among its prev events.
+    pub refused: bool,
+}
+
+/// What [`RoomServer::gc`] freed, or could free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Freed {
+    /// Events that lost their states.
+    pub events: u64,
+    /// Bodies of events.
+    pub bodies: u64,
+    /// Snapshots: rows of packs.
+    pub snapshots: u64,
+    /// Lists.
+    pub lists: u64,
+    /// Blocks of state entries.
+    pub blocks: u64,
+    /// Bytes on disk that came back; what the store wrote meanwhile makes them fewer. In what could be freed: about how
+    /// many bytes of keys and values.
+    pub bytes: u64,
+}
+
+impl Freed {
+    fn of(counted: Counted, bytes: u64) -> Self {
+        let Counted { events, bodies, snapshots, lists, blocks } = counted;
+        Self { events, bodies, snapshots, lists, blocks, bytes }
+    }
+
+    /// Adds what is freed elsewhere.
+    pub(crate) fn add(&mut self, other: Self) {
+        let Self { events, bodies, snapshots, lists, blocks, bytes } = other;
+        for (sum, more) in [
+            (&mut self.events, events),
+            (&mut self.bodies, bodies),
+            (&mut self.snapshots, snapshots),
+            (&mut self.lists, lists),
+            (&mut self.blocks, blocks),
+            (&mut self.bytes, bytes),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// Counts steps, for whoever looks on.
+struct Steps<'a> {
+    progress: &'a mut dyn FnMut(Progress),
+    at: Progress,
+}
+
+impl Steps<'_> {
+    fn done(&mut self) {
+        self.at.done = self.at.done.saturating_add(1);
+        (self.progress)(self.at);
+    }
+
+    /// Gives the steps one by one, and counts each when the next is asked for.
+    fn each<I: ExactSizeIterator>(&mut self, steps: I) -> impl Iterator<Item = I::Item> {
+        self.at.all = self.at.all.saturating_add(steps.len() as u64);
+        let mut is_first = true;
+        steps.inspect(move |_| {
+            if !std::mem::take(&mut is_first) {
+                self.done();
+            }
+        })
+    }
+}
+
 impl RoomServer {
+    /// Collects garbage: deletes what no retained event can reach, and with [`Collect::before`] or [`Collect::refused`]
+    /// more of a room's history.
+    ///
+    /// A collected event keeps its ID, verdict and place, so that it stays a duplicate if it comes again; a new event that
+    /// has it among its prev events waits until the state before it is supplied. One that names a collected event without
+    /// a body among its auth events, or in its supplied state, waits until that is submitted again. `StateId`s of states
+    /// that no retained event has are `NotFound` afterwards.
+    ///
+    /// Rooms go on meanwhile: a room's queue waits for a step at most, some milliseconds. What was done stays done if the
+    /// process ends. One collection at a time. `progress` is called after each step.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the room or the event is not here; `Invalid` if the event has no place in the graph, or `before` comes
+    /// without a room; `Unavailable` if the store fails or is closed, or the room is in quarantine.
+    pub fn gc(&self, collect: &Collect, progress: &mut dyn FnMut(Progress)) -> Result<Freed> {
+        let _alone = self.collecting.lock();
+        let (rooms, scope) = self.scope_of(collect)?;
+        let before = self.disk_bytes()?;
+        let mut counted = Counted::default();
+        let mut steps = Steps { progress, at: Progress { done: 0, all: rooms.len() as u64 } };
+        for room in &rooms {
+            let freed = self.collect_room(room, scope, &mut steps);
+            match freed {
+                Ok(freed) => counted.add(freed),
+                // It was purged meanwhile.
+                Err(error) if collect.room.is_none() && self.is_gone(room)? => drop(error),
+                Err(error) => return Err(error),
+            }
+            steps.done();
+        }
+        self.engine.sync()?;
+        Ok(Freed::of(counted, before.saturating_sub(self.disk_bytes()?)))
+    }
+
+    fn scope_of(&self, collect: &Collect) -> Result<(Vec<Room>, Scope)> {
+        let view = self.view();
+        let mut scope = Scope { before: None, refused: collect.refused };
+        let rooms = match &collect.room {
+            Some(room_id) => {
+                let unknown = || Error::not_found(format!("room {room_id} is not here"));
+                let room = view.room(room_id)?.ok_or_else(unknown)?;
+                if let Some(event_id) = &collect.before {
+                    let unknown = || Error::not_found(format!("event {event_id} is not in room {room_id}"));
+                    let event = room.event(event_id.as_str())?.ok_or_else(unknown)?;
+                    if event.kind == Kind::Outlier {
+                        return Err(Error::invalid(format!("event {event_id} has no place in the graph of its room")));
+                    }
+                    scope.before = Some(event.position.number());
+                }
+                view.rows().room_by_id(room_id)?.into_iter().collect()
+            }
+            None if collect.before.is_some() => {
+                return Err(Error::invalid("history can be collected in one room at a time: name it"));
+            }
+            None => view.rows().rooms()?,
+        };
+        Ok((rooms, scope))
+    }
+
+    fn is_gone(&self, room: &Room) -> Result<bool> {
+        Ok(self.view().rows().room_by_id(&room.id)?.is_none_or(|now| now.nid != room.nid))
+    }
+
+    fn collect_room(&self, room: &Room, scope: Scope, steps: &mut Steps<'_>) -> Result<Counted> {
+        let mut counted = Counted::default();
+        let mut touched = Touched::default();
+        let mut note = |(part, where_): (Counted, Touched)| {
+            counted.add(part);
+            touched.add(&where_);
+        };
+        // First the events lose their states: then nothing new can take one of them.
+        let events = {
+            let view = self.engine.store().snapshot();
+            doomed(Rows::new(&*view), room.nid, scope)?
+        };
+        for part in steps.each(events.chunks(STEP_EVENTS)) {
+            let part = part.to_vec();
+            note(self.inputs.with_writer(room, move |writer| writer.trim(&part))?);
+        }
+        // Then what nothing reaches goes.
+        let (plan, mut marks) = self.look(room)?;
+        let plan = Arc::new(plan);
+        for place in steps.each(0..plan.steps()) {
+            let plan = plan.clone();
+            note(self.inputs.with_writer(room, move |writer| writer.sweep(&plan, place))?);
+        }
+        let candidates = marks.candidates().to_vec();
+        for part in steps.each(candidates.chunks(STEP_EVENTS)) {
+            let part = part.to_vec();
+            let dropped = self.inputs.with_writer(room, move |writer| {
+                let dropped = writer.drop_bodies(&part, &mut marks)?;
+                Ok((dropped, marks))
+            })?;
+            marks = dropped.1;
+            note(dropped.0);
+        }
+        for (table, start, end) in touched.ranges() {
+            self.engine.store().compact(table, &start, &end)?;
+        }
+        Ok(counted)
+    }
+
+    /// Finds out what can be reached in a room, and which bodies are needed.
+    fn look(&self, room: &Room) -> Result<(Plan, Marks)> {
+        let view = self.engine.store().snapshot();
+        let rows = Rows::new(&*view);
+        let head = rows.head(room.nid)?;
+        let mut plan = Plan::new(rows, room.nid, &head)?;
+        plan.find_events(&self.engine.stored_states(&*view, room.nid, &head))?;
+        let marks = Marks::new(rows, room.nid, &head, &plan)?;
+        Ok((plan, marks))
+    }
+
     /// Purges a room: nobody finds it any more from the first moment on, and all that is stored of it is deleted.
     ///
     /// Inputs that wait in the room's queue are answered with `NotFound`. Other rooms go on. The room can be imported
@@ -60,4 +267,11 @@ impl RoomServer {
         self.engine.store().flush(false)?;
         Ok(self.engine.store().table_bytes()?.iter().sum())
     }
+}
+
+/// What [`RoomServer::gc`] would free in a room without touching its history.
+pub(crate) fn collectable(rows: Rows<'_>, room: &Room) -> Result<Freed> {
+    let plan = Plan::new(rows, room.nid, &rows.head(room.nid)?)?;
+    let (counted, bytes) = plan.counted();
+    Ok(Freed::of(counted, bytes))
 }

@@ -85,7 +85,7 @@ fn show(room: &Room<'_>, event: &Event, output: &mut Output) -> Result<(), Failu
         state_after: fingerprint(event.state_after)?,
     };
     if output.json {
-        output.object_with(&shown, "pdu", &event.pdu)?;
+        output.object_with(&shown, "pdu", event.pdu.as_deref().unwrap_or("null"))?;
         return Ok(());
     }
     let list =
@@ -103,7 +103,7 @@ fn show(room: &Room<'_>, event: &Event, output: &mut Output) -> Result<(), Failu
         ("auth events", list(shown.auth_events)),
         ("state before", shown.state_before.unwrap_or_else(|| "none".to_owned())),
         ("state after", shown.state_after.unwrap_or_else(|| "none".to_owned())),
-        ("pdu", event.pdu.clone()),
+        ("pdu", event.pdu.clone().unwrap_or_else(|| "collected".to_owned())),
     ];
     for (name, value) in lines {
         writeln!(output, "{}{value}", output.styled(Style::Heading, &format!("{name:14}")))?;

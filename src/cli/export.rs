@@ -43,7 +43,8 @@ fn write_record(room: &Room<'_>, record: &Record, output: &mut Output) -> io::Re
         state: record.state.as_deref(),
         origin: None,
     };
-    output.object_with(&wrapper, "pdu", &record.event.pdu)
+    // What comes here has a body.
+    output.object_with(&wrapper, "pdu", record.event.pdu.as_deref().unwrap_or("null"))
 }
 
 fn write_parked(room: &Room<'_>, parked: &ParkedInput, output: &mut Output) -> Result<(), Failure> {

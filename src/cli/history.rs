@@ -76,7 +76,7 @@ fn show(entry: &HistoryEntry, output: &mut Output) -> io::Result<()> {
 }
 
 fn event_type(event: &Event) -> String {
-    let json = Json::parse(event.pdu.as_bytes()).ok();
+    let json = event.pdu.as_ref().and_then(|pdu| Json::parse(pdu.as_bytes()).ok());
     let event_type = json.as_ref().and_then(|pdu| pdu.as_object()?.get_str("type"));
     event_type.unwrap_or_default().to_owned()
 }

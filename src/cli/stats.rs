@@ -36,6 +36,15 @@ struct ShownStats<'a> {
     bytes: ShownBytes<'a>,
     bytes_per_event: Option<f64>,
     bytes_per_state_change: Option<f64>,
+    collectable: ShownCollectable,
+}
+
+#[derive(Serialize)]
+struct ShownCollectable {
+    snapshots: u64,
+    lists: u64,
+    blocks: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -62,7 +71,7 @@ pub(super) fn run(place: &Place, arguments: &Arguments, output: &mut Output) -> 
 
 fn show_json(stats: &Stats, output: &mut Output) -> Result<(), Failure> {
     let Stats { rooms, events, outliers, state_changes, snapshots, .. } = *stats;
-    let Stats { blocks, blocks_shared, block_uses, lists, longest_list, ref bytes, .. } = *stats;
+    let Stats { blocks, blocks_shared, block_uses, lists, longest_list, ref bytes, collectable: gone, .. } = *stats;
     let Bytes { total, state, events: event_bytes, ref tables } = *bytes;
     let rounded = |bytes: Option<f64>| bytes.map(|bytes| (bytes * 1000.0).round() / 1000.0);
     output.object(&ShownStats {
@@ -79,6 +88,12 @@ fn show_json(stats: &Stats, output: &mut Output) -> Result<(), Failure> {
         bytes: ShownBytes { total, state, events: event_bytes, tables: tables.iter().copied().collect() },
         bytes_per_event: rounded(stats.bytes_per_event()),
         bytes_per_state_change: rounded(stats.bytes_per_state_change()),
+        collectable: ShownCollectable {
+            snapshots: gone.snapshots,
+            lists: gone.lists,
+            blocks: gone.blocks,
+            bytes: gone.bytes,
+        },
     })?;
     Ok(())
 }
@@ -86,7 +101,9 @@ fn show_json(stats: &Stats, output: &mut Output) -> Result<(), Failure> {
 fn show(stats: &Stats, output: &mut Output) -> Result<(), Failure> {
     let per = |bytes: Option<f64>| bytes.map_or("-".to_owned(), |bytes| format!("{bytes:.1}"));
     let Stats { rooms, events, outliers, state_changes, snapshots, .. } = *stats;
-    let Stats { blocks, blocks_shared, block_uses, lists, longest_list, bytes: ref taken, .. } = *stats;
+    let Stats { blocks, blocks_shared, block_uses, lists, longest_list, bytes: ref taken, collectable: gone, .. } =
+        *stats;
+    let free = [gone.snapshots, gone.blocks].map(grouped).join(" snapshots, ");
     let sharing = if blocks > 0 { block_uses as f64 / blocks as f64 } else { 0.0 };
     let lines = [
         ("rooms", grouped(rooms)),
@@ -97,6 +114,7 @@ fn show(stats: &Stats, output: &mut Output) -> Result<(), Failure> {
         ("bytes", format!("{}: {} events, {} states", bytes(taken.total), bytes(taken.events), bytes(taken.state))),
         ("an event", format!("{} bytes", per(stats.bytes_per_event()))),
         ("a state change", format!("{} bytes", per(stats.bytes_per_state_change()))),
+        ("gc would free", format!("{free} blocks, about {}", bytes(gone.bytes))),
     ];
     for (name, value) in lines {
         writeln!(output, "{}{value}", output.styled(Style::Heading, &format!("{name:16}")))?;

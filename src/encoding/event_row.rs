@@ -70,11 +70,25 @@ pub struct States {
     pub after: SnapshotNid,
 }
 
+/// What garbage collection left of an event beside its row and its ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Remains {
+    /// Neither states nor body.
+    Row,
+    /// The body: something that is retained needs it.
+    Body,
+    /// All of it.
+    #[default]
+    All,
+}
+
 /// The row of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
     /// Its place in the room.
     pub kind: Kind,
+    /// What is left of it.
+    pub remains: Remains,
     /// What was decided about it.
     pub verdict: Verdict,
     /// Whether its content hash was wrong when it was accepted, so that it was redacted before authorisation.
@@ -102,6 +116,10 @@ pub struct EventRow {
 }
 
 const KIND_MASK: u8 = 3;
+/// Instead of a kind: the event was collected, and a byte with the kind follows.
+const COLLECTED: u8 = 3;
+/// In that byte: the body is gone too.
+const NO_BODY: u8 = 4;
 const VERDICT_SHIFT: u8 = 2;
 const REDACTED: u8 = 16;
 const SUPPLIED: u8 = 32;
@@ -120,6 +138,11 @@ const MANY_AUTH_EVENTS: u8 = 7;
 const UNUSED: u8 = 128;
 
 impl EventRow {
+    /// Tells whether its body is there.
+    pub fn has_body(&self) -> bool {
+        self.remains > Remains::Row
+    }
+
     /// Tells whether the event has a place in the event graph.
     pub fn in_graph(&self) -> bool {
         self.kind != Kind::Outlier
@@ -145,13 +168,18 @@ impl EventRow {
             Verdict::Rejected(refusal) => (2, Some(refusal)),
         };
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        let first = if self.remains == Remains::All { kind } else { COLLECTED };
         out.push(
-            kind | (verdict << VERDICT_SHIFT)
+            first
+                | (verdict << VERDICT_SHIFT)
                 | flag(self.redacted_at_acceptance, REDACTED)
                 | flag(self.state_supplied, SUPPLIED)
                 | flag(self.states.is_some(), HAS_STATES)
                 | flag(self.tuple.is_some(), IS_STATE),
         );
+        if self.remains != Remains::All {
+            out.push(kind | flag(self.remains == Remains::Row, NO_BODY));
+        }
         self.put_shape(&mut out, nid);
         put_zigzag(&mut out, i64::from(self.position) - i64::from(nid.number()));
         if let Some(states) = self.states {
@@ -222,12 +250,7 @@ impl EventRow {
     pub fn decode(nid: EventNid, bytes: &[u8]) -> Decoded<Self> {
         let mut cursor = Cursor::new(bytes);
         let flags = cursor.byte()?;
-        let kind = match flags & KIND_MASK {
-            0 => Kind::Outlier,
-            1 => Kind::Old,
-            2 => Kind::New,
-            _ => return Err(cursor.malformed("an unknown kind of event")),
-        };
+        let (kind, remains) = take_kind(&mut cursor, flags)?;
         let shape = cursor.byte()?;
         if shape & UNUSED != 0 {
             return Err(cursor.malformed("an unknown flag"));
@@ -266,6 +289,7 @@ impl EventRow {
         let (redacted_at_acceptance, state_supplied) = (flags & REDACTED != 0, flags & SUPPLIED != 0);
         Ok(Self {
             kind,
+            remains,
             verdict,
             redacted_at_acceptance,
             state_supplied,
@@ -279,6 +303,24 @@ impl EventRow {
             prev_events,
             auth_events,
         })
+    }
+}
+
+/// The kind in the first byte, or in the one after it if the event was collected.
+fn take_kind(cursor: &mut Cursor<'_>, flags: u8) -> Decoded<(Kind, Remains)> {
+    let (kind, remains) = match flags & KIND_MASK {
+        COLLECTED => match cursor.byte()? {
+            rest @ 0..=3 => (rest, Remains::Body),
+            rest @ 4..=7 => (rest & KIND_MASK, Remains::Row),
+            _ => return Err(cursor.malformed("an unknown flag")),
+        },
+        kind => (kind, Remains::All),
+    };
+    match kind {
+        0 => Ok((Kind::Outlier, remains)),
+        1 => Ok((Kind::Old, remains)),
+        2 => Ok((Kind::New, remains)),
+        _ => Err(cursor.malformed("an unknown kind of event")),
     }
 }
 
@@ -340,6 +382,7 @@ mod tests {
     fn row() -> EventRow {
         EventRow {
             kind: Kind::New,
+            remains: Remains::All,
             verdict: Verdict::SoftFailed(Refusal { code: 7, detail: "sender is banned".into() }),
             redacted_at_acceptance: true,
             state_supplied: false,
@@ -359,6 +402,23 @@ mod tests {
     fn a_row_comes_back() {
         let nid = EventNid::new(301).expect("not 0");
         assert_eq!(EventRow::decode(nid, &row().encode(nid)), Ok(row()));
+    }
+
+    #[test]
+    fn what_is_left_of_an_event_comes_back() {
+        let nid = EventNid::new(301).expect("not 0");
+        for remains in [Remains::Body, Remains::Row] {
+            for kind in [Kind::Outlier, Kind::Old, Kind::New] {
+                let row = EventRow { kind, remains, states: None, ..row() };
+                let bytes = row.encode(nid);
+                assert_eq!(EventRow::decode(nid, &bytes), Ok(row));
+                for wrong in [3, 7, 8, 255] {
+                    let mut bytes = bytes.clone();
+                    bytes[1] = wrong;
+                    assert!(EventRow::decode(nid, &bytes).is_err(), "{wrong}");
+                }
+            }
+        }
     }
 
     #[test]

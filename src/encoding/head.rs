@@ -48,6 +48,19 @@ pub struct RoomHead {
     pub seals: SmallVec<[SnapshotNid; SEALS_MAX]>,
     /// How many events there are of each sort.
     pub counts: Counts,
+    /// What garbage collection did.
+    pub collected: Collected,
+}
+
+/// What garbage collection did in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Collected {
+    /// How often it rewrote packs: one that was read before is not the one that is there now.
+    pub revision: u32,
+    /// The last of the snapshots that have no pack any more; 0 if there is none.
+    pub snapshots: u32,
+    /// Events without a body.
+    pub bodies: u32,
 }
 
 /// The resolution of the states after all forward extremities.
@@ -121,6 +134,10 @@ impl RoomHead {
         for sealed in &self.seals {
             put_varint(&mut out, u64::from(sealed.number()));
         }
+        let Collected { revision, snapshots, bodies } = self.collected;
+        for number in [revision, snapshots, bodies] {
+            put_varint(&mut out, u64::from(number));
+        }
         out
     }
 
@@ -163,6 +180,8 @@ impl RoomHead {
             }
             head.seals.push(sealed);
         }
+        head.collected =
+            Collected { revision: cursor.varint32()?, snapshots: cursor.varint32()?, bodies: cursor.varint32()? };
         cursor.end()?;
         Ok(head)
     }
@@ -189,6 +208,7 @@ mod tests {
             merges: smallvec![Merge { parents, result: SnapshotNid::new(11) }],
             seals: smallvec![SnapshotNid::new(7), SnapshotNid::new(10)],
             counts: Counts { events: 10, outliers: 2, rejected: 1, soft_failed: 1, parked: 1 },
+            collected: Collected { revision: 3, snapshots: 256, bodies: 7 },
         };
         assert_eq!(RoomHead::decode(&head.encode()), Ok(head));
     }

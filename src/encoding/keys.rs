@@ -33,6 +33,12 @@ pub fn block(room: RoomNid, block: BlockNid) -> [u8; 12] {
     triple(room.number(), block.sealed.number(), block.ordinal)
 }
 
+/// The block in a key of a block, if it names one.
+pub fn block_of(key: &[u8]) -> Option<BlockNid> {
+    let (rest, ordinal) = key.split_last_chunk::<4>()?;
+    Some(BlockNid { sealed: SnapshotNid::new(last_number(rest)?), ordinal: u32::from_be_bytes(*ordinal) })
+}
+
 /// `room event child`: an auth event and a state event that names it.
 pub fn auth_child(room: RoomNid, event: EventNid, child: EventNid) -> [u8; 12] {
     triple(room.number(), event.number(), child.number())

@@ -57,6 +57,8 @@ pub struct RowRef<'a> {
 /// Whether a snapshot has a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seal {
+    /// Neither a list nor a state: it was collected. Its number stays taken.
+    Gone,
     /// No list.
     Open,
     /// A list that repeats what the log says: derived.
@@ -71,6 +73,7 @@ const ENTRY_COUNT: u8 = 4;
 const REMOVALS: u8 = 8;
 const SEALED: u8 = 16;
 const WHOLE: u8 = 32;
+const GONE: u8 = 64;
 const KNOWN_FLAGS: u8 = 63;
 
 /// The log rows of consecutive snapshots.
@@ -116,6 +119,11 @@ pub struct Segment<'a> {
     pub seal: Seal,
     /// What it changes.
     pub parent: SnapshotNid,
+}
+
+impl RowRef<'_> {
+    /// The row of a snapshot that was collected.
+    pub const GONE: Self = Self { parent: SnapshotNid::EMPTY, second_parent: None, seal: Seal::Gone, entries: &[] };
 }
 
 impl Pack {
@@ -175,6 +183,11 @@ impl Pack {
     /// All rows, oldest first.
     pub fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
         (0..self.count).filter_map(|index| self.row(self.snapshot(index)))
+    }
+
+    /// Tells whether no snapshot of it is left.
+    pub fn is_gone(&self) -> bool {
+        self.rows().all(|row| row.seal == Seal::Gone)
     }
 
     fn shape(&self, index: u32) -> Shape {
@@ -246,7 +259,20 @@ pub fn encode(pack: &Pack) -> Vec<u8> {
 fn put_exceptions(out: &mut Vec<u8>, pack: &Pack) {
     let mut exceptions = Vec::new();
     let (mut count, mut last) = (0u64, 0);
-    for (index, (row, snapshot)) in pack.rows().zip(pack.first.number()..).enumerate() {
+    let mut rows = pack.rows().zip(pack.first.number()..).enumerate().peekable();
+    while let Some((index, (row, snapshot))) = rows.next() {
+        if row.seal == Seal::Gone {
+            let mut run = 1;
+            while rows.next_if(|(_, (row, _))| row.seal == Seal::Gone).is_some() {
+                run += 1;
+            }
+            count += 1;
+            put_varint(&mut exceptions, (index - last) as u64);
+            last = index + run - 1;
+            exceptions.push(GONE);
+            put_varint(&mut exceptions, run as u64);
+            continue;
+        }
         let removals: Vec<usize> =
             row.entries.iter().enumerate().filter(|(_, (_, event))| event.is_none()).map(|(at, _)| at).collect();
         let mut flags = 0;
@@ -338,7 +364,13 @@ fn take_shapes(cursor: &mut Cursor<'_>, pack: &mut Pack) -> Decoded<(usize, Vec<
         if index >= pack.count {
             return Err(cursor.malformed("an exception beyond the last row"));
         }
-        let shape = take_shape(cursor, pack.snapshot(index), index, start, &mut removals)?;
+        let flags = cursor.byte()?;
+        if flags == GONE {
+            index = take_gone(cursor, pack, index, start)?;
+            continue;
+        }
+        let place = Shape { index, start, ..GONE_SHAPE };
+        let shape = take_shape(cursor, pack.snapshot(index), flags, place, &mut removals)?;
         pack.push_shape(shape);
         (index, start) = (index.saturating_add(1), start.saturating_add(shape.len));
     }
@@ -346,14 +378,26 @@ fn take_shapes(cursor: &mut Cursor<'_>, pack: &mut Pack) -> Decoded<(usize, Vec<
     Ok((total as usize, removals))
 }
 
+/// The shape of a row that is gone, but for its place.
+const GONE_SHAPE: Shape =
+    Shape { index: 0, parent: SnapshotNid::EMPTY, second_parent: None, seal: Seal::Gone, start: 0, len: 0 };
+
+/// Reads how many rows are gone from `index` on; gives the one after them.
+fn take_gone(cursor: &mut Cursor<'_>, pack: &mut Pack, index: u32, start: u32) -> Decoded<u32> {
+    let after = index.checked_add(cursor.varint32()?).filter(|after| *after > index && *after <= pack.count);
+    let after = after.ok_or(cursor.malformed("no rows that are gone, or some beyond the last"))?;
+    pack.shapes.extend((index..after).map(|index| Shape { index, start, ..GONE_SHAPE }));
+    Ok(after)
+}
+
+/// Reads a row whose place is known.
 fn take_shape(
     cursor: &mut Cursor<'_>,
     snapshot: SnapshotNid,
-    index: u32,
-    start: u32,
+    flags: u8,
+    place: Shape,
     removals: &mut Vec<usize>,
 ) -> Decoded<Shape> {
-    let flags = cursor.byte()?;
     if flags & !KNOWN_FLAGS != 0 {
         return Err(cursor.malformed("an unknown flag"));
     }
@@ -362,7 +406,7 @@ fn take_shape(
         _ => None,
     };
     let parent = SnapshotNid::new(snapshot.number().saturating_sub(1));
-    let mut shape = Shape { index, parent, second_parent: None, seal: Seal::Open, start, len: 1 };
+    let mut shape = Shape { parent, seal: Seal::Open, len: 1, ..place };
     if flags & EXPLICIT_PARENT != 0 {
         let distance = cursor.varint32()?;
         shape.parent = ancestor(distance).ok_or(cursor.malformed("a parent that is not older"))?;
@@ -379,7 +423,7 @@ fn take_shape(
     }
     if flags & REMOVALS != 0 {
         let removed = take_removals(cursor, shape.len as usize)?;
-        removals.extend(removed.into_iter().map(|at| at + start as usize));
+        removals.extend(removed.into_iter().map(|at| at + place.start as usize));
     }
     shape.seal = match (flags & SEALED != 0, flags & WHOLE != 0) {
         (false, false) => Seal::Open,
@@ -411,6 +455,10 @@ mod tests {
     use super::*;
     use crate::encoding::block::tests::tuple;
 
+    fn gone() -> LogRow {
+        LogRow { parent: SnapshotNid::EMPTY, second_parent: None, seal: Seal::Gone, entries: Vec::new() }
+    }
+
     fn rows(first: u32) -> impl Strategy<Value = Vec<LogRow>> {
         let entry = ((1u32..4, 1u32..200), prop::option::weighted(0.8, 1u32..));
         let row = (1u32..3, prop::option::weighted(0.2, 1u32..40), 0u8..8, prop::collection::vec(entry, 0..4));
@@ -419,7 +467,11 @@ mod tests {
                 .zip(first..)
                 .map(|((distance, second, seal, entries), snapshot)| {
                     let ancestor = |distance: u32| SnapshotNid::new(snapshot.saturating_sub(distance));
-                    let seal = if seal == 0 { Seal::Derived } else { Seal::Open };
+                    let seal = match seal {
+                        0 => Seal::Derived,
+                        1 => return gone(),
+                        _ => Seal::Open,
+                    };
                     let entries = entries.into_iter().map(|((t, k), e)| (tuple(t, k), e.and_then(EventNid::new)));
                     let (parent, second_parent) = (ancestor(distance), second.map(ancestor));
                     LogRow { parent, second_parent, seal, entries: entries.collect() }
@@ -484,6 +536,26 @@ mod tests {
         assert!(encode(&pack).len() < 256 * 6, "{} bytes", encode(&pack).len());
         pack.shrink();
         assert!(pack.memory() < 256 * 13, "{} bytes in memory", pack.memory());
+    }
+
+    #[test]
+    fn rows_that_are_gone_take_five_bytes_however_many_they_are() {
+        let all = pack(512, 9, &vec![gone(); 256]);
+        assert_eq!(encode(&all).len(), encode(&pack(512, 9, &[])).len() + 5);
+        assert_eq!(decode(all.first, &encode(&all)), Ok(all));
+    }
+
+    #[test]
+    fn a_row_that_is_gone_has_nothing_else() {
+        let first = SnapshotNid::new(512);
+        // Two rows and their exceptions.
+        let head = |exceptions: &[u8]| [&[2u8], &[0; 32][..], &[9], exceptions, &[0]].concat();
+        assert!(decode(first, &head(&[1, 0, GONE, 2])).is_ok());
+        for exceptions in
+            [&[2, 0, GONE, 2, 1, SEALED][..], &[1, 0, GONE, 0], &[1, 0, GONE, 3], &[1, 0, GONE | SEALED, 1]]
+        {
+            assert!(decode(first, &head(exceptions)).is_err(), "{exceptions:?}");
+        }
     }
 
     #[test]

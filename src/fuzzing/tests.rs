@@ -15,11 +15,11 @@ use super::*;
 use crate::encoding::{
     block::{BlockHash, Entry},
     body,
-    event_row::{Kind, Name, Refusal, States, Verdict},
+    event_row::{Kind, Name, Refusal, Remains, States, Verdict},
     fingerprint::Fingerprint,
-    head::{Counts, Current, Merge},
+    head::{Collected, Counts, Current, Merge},
     list::{BlockNid, Fence, List},
-    pack::{LogRow, Pack, Seal},
+    pack::{LogRow, Pack, RowRef, Seal},
 };
 
 /// Door and file name -> bytes.
@@ -98,6 +98,8 @@ fn seeds() -> Seeds {
     put("event_row", "soft-failed", numbered(301, event(301).encode(nid(301))));
     let outlier = EventRow { kind: Kind::Outlier, verdict: Verdict::Accepted, states: None, tuple: None, ..event(7) };
     put("event_row", "outlier", numbered(600, outlier.encode(nid(600))));
+    let collected = EventRow { remains: Remains::Row, states: None, ..event(301) };
+    put("event_row", "collected", numbered(301, collected.encode(nid(301))));
     put("head", "new", RoomHead::default().encode());
     put("head", "forked", forked_head().encode());
     put("json", "escapes", br#"{"b":[1,-2,{"\u00e9\ud83d\ude00":"\n\"\\/"}],"a":null,"a":true}"#.to_vec());
@@ -106,6 +108,7 @@ fn seeds() -> Seeds {
     put("list", "two-runs", numbered(40, list::encode(SnapshotNid::new(40), &two_runs())));
     put("pack", "linear", numbered(512, pack::encode(&linear_pack())));
     put("pack", "exceptions", numbered(512, pack::encode(&odd_pack())));
+    put("pack", "collected", numbered(512, pack::encode(&collected_pack())));
     put("wal", "fragments", [wal_record(1, b"a"), wal_record(2, b"bc"), wal_record(4, b"d")].concat());
     put("wal", "torn", [wal_record(1, b"abc"), wal_record(1, b"def")[..9].to_vec()].concat());
     for (name, bytes) in pdus() {
@@ -150,6 +153,7 @@ fn entries() -> Vec<Entry> {
 fn event(number: u32) -> EventRow {
     EventRow {
         kind: Kind::New,
+        remains: Remains::All,
         verdict: Verdict::SoftFailed(Refusal { code: 7, detail: "sender is banned".into() }),
         redacted_at_acceptance: true,
         state_supplied: false,
@@ -180,6 +184,7 @@ fn forked_head() -> RoomHead {
         }],
         seals: smallvec![SnapshotNid::new(7), SnapshotNid::new(10)],
         counts: Counts { events: 10, outliers: 2, rejected: 1, soft_failed: 1, parked: 1 },
+        collected: Collected { revision: 3, snapshots: 0, bodies: 1 },
     }
 }
 
@@ -213,6 +218,18 @@ fn odd_pack() -> Pack {
     };
     let whole = LogRow { parent: SnapshotNid::new(512), second_parent: None, seal: Seal::Whole, entries: Vec::new() };
     pack_of(vec![branch, whole])
+}
+
+fn collected_pack() -> Pack {
+    let mut pack = Pack::new(SnapshotNid::new(512), Fingerprint::from_bytes([9; 32]), 40);
+    for (place, row) in linear_pack().rows().enumerate() {
+        pack.push(match place {
+            0..9 | 20 => RowRef::GONE,
+            9 => RowRef { seal: Seal::Whole, entries: &[], ..row },
+            _ => row,
+        });
+    }
+    pack
 }
 
 fn pack_of(rows: Vec<LogRow>) -> Pack {

@@ -57,7 +57,7 @@ fn every_event_is_accepted_as_it_is_and_makes_the_expected_state() {
             let stored = view.room(&id).unwrap().unwrap();
             let event = stored.event(&generated.event_id).unwrap().unwrap();
             // An event with a wrong hash would be accepted too, without its content.
-            assert_eq!(event.pdu.as_bytes(), generated.pdu, "version {version}");
+            assert_eq!(event.pdu.as_deref().map(str::as_bytes), Some(&*generated.pdu), "version {version}");
             merges += usize::from(event.prev_events.len() > 1);
         }
         assert!(merges > 10, "{merges} merges in version {version}");

@@ -27,6 +27,31 @@ pub(super) struct Turn<'a> {
 }
 
 impl Inputs {
+    /// Does something with a room's writer, before the inputs that wait in its queue; blocks until it is done.
+    ///
+    /// The errors of `work`; `NotFound` if the room is not here, or another one of its ID; `Unavailable` if it is in
+    /// quarantine, or the store is closed.
+    pub fn with_writer<T: Send + 'static>(
+        &self,
+        room: &Room,
+        work: impl FnOnce(&mut RoomWriter) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let nid = room.nid;
+        self.in_lane(&room.id, move |Turn { shared, lane, writer, .. }| {
+            shared.refuse(lane)?;
+            let opened = shared.open(lane, writer, None)?;
+            if opened.room().nid != nid {
+                return Err(Error::not_found(format!("room {} was purged and has begun anew", lane.room_id)));
+            }
+            let result = work(opened);
+            if result.is_err() {
+                // It may be ahead of what is stored.
+                *writer = None;
+            }
+            result
+        })
+    }
+
     /// Hides a room for ever and answers the inputs that wait for it; gives what it was. `NotFound` if it is not here.
     pub fn hide(&self, room_id: &str) -> Result<Room> {
         self.in_lane(room_id, |Turn { shared, lane, writer, done }| {

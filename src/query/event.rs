@@ -5,7 +5,11 @@ use ruma_common::OwnedEventId;
 use super::{Room, parse_event_id};
 pub use crate::encoding::event_row::Verdict;
 use crate::{
-    encoding::{event_key::EventKey, event_row::EventRow, json::Json},
+    encoding::{
+        event_key::EventKey,
+        event_row::{EventRow, Remains},
+        json::Json,
+    },
     error::{Error, Result},
     ids::EventNid,
     room::{
@@ -41,8 +45,10 @@ pub struct Event {
     pub state_after: Option<StateId>,
     /// Whether the caller told the state before it.
     pub state_supplied: bool,
-    /// The PDU, as canonical JSON with its signatures. Redacted, if its content hash was wrong.
-    pub pdu: String,
+    /// Whether garbage collection took its states.
+    pub collected: bool,
+    /// The PDU, as canonical JSON with its signatures. Redacted, if its content hash was wrong; none if it was collected.
+    pub pdu: Option<String>,
 }
 
 /// What is known of an event, without its body.
@@ -88,9 +94,40 @@ impl Room<'_> {
 
     pub(super) fn load_event(&self, nid: EventNid) -> Result<Event> {
         let row = self.view.rows().event_row(self.row.nid, nid)?;
-        let bodies = Bodies::new(self.view.rows(), &self.row, &self.view.engine.interner);
-        let body = bodies.load_beside(nid, &row)?;
-        let EventRow { kind, verdict, states, position, state_supplied, .. } = row;
+        let body = if row.has_body() { Some(self.load_body(nid, &row)?) } else { None };
+        let EventRow { kind, remains, verdict, states, position, state_supplied, depth, .. } = row;
+        let EventRow { prev_events, auth_events, .. } = row;
+        let (prev_events, auth_events) = match &body {
+            Some(body) => (body.prev_events.clone(), body.auth_events.clone()),
+            // The body of an event stays while one of its prev events is not here.
+            None => (
+                prev_events.into_iter().flatten().map(|prev| self.event_id(prev)).collect::<Result<_>>()?,
+                auth_events.into_iter().map(|auth| self.event_id(auth)).collect::<Result<_>>()?,
+            ),
+        };
+        let reason = match &verdict {
+            Verdict::Accepted => None,
+            Verdict::SoftFailed(why) | Verdict::Rejected(why) => Some(reason_text(why)),
+        };
+        Ok(Event {
+            event_id: self.event_id(nid)?,
+            kind,
+            verdict,
+            reason,
+            position: Position(position),
+            depth,
+            prev_events,
+            auth_events,
+            state_before: states.map(|states| self.state_id(states.before)),
+            state_after: states.map(|states| self.state_id(states.after)),
+            state_supplied,
+            collected: remains != Remains::All,
+            pdu: body.map(|body| body.pdu),
+        })
+    }
+
+    fn load_body(&self, nid: EventNid, row: &EventRow) -> Result<Body> {
+        let body = Bodies::new(self.view.rows(), &self.row, &self.view.engine.interner).load_beside(nid, row)?;
         let wrong = || Error::internal(format!("the body of event {} is no PDU", nid.number()));
         let json = Json::parse(&body).map_err(|_| wrong())?;
         let object = json.as_object().ok_or_else(wrong)?;
@@ -103,23 +140,17 @@ impl Room<'_> {
             };
             references.iter().map(|reference| parse_event_id(&id(reference).ok_or_else(wrong)?)).collect()
         };
-        let reason = match &verdict {
-            Verdict::Accepted => None,
-            Verdict::SoftFailed(why) | Verdict::Rejected(why) => Some(reason_text(why)),
-        };
-        Ok(Event {
-            event_id: self.event_id(nid)?,
-            kind,
-            verdict,
-            reason,
-            position: Position(position),
-            depth: object.get_int("depth").ok_or_else(wrong)?,
+        Ok(Body {
             prev_events: references("prev_events")?,
             auth_events: references("auth_events")?,
-            state_before: states.map(|states| self.state_id(states.before)),
-            state_after: states.map(|states| self.state_id(states.after)),
-            state_supplied,
             pdu: String::from_utf8(body).map_err(|_| wrong())?,
         })
     }
+}
+
+/// What the body of an event says.
+struct Body {
+    prev_events: Vec<OwnedEventId>,
+    auth_events: Vec<OwnedEventId>,
+    pdu: String,
 }

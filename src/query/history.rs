@@ -6,9 +6,9 @@ use ruma_common::OwnedEventId;
 
 use super::{Event, Room, StateEntry};
 use crate::{
-    encoding::fingerprint::Fingerprint,
+    encoding::{event_row::Remains, fingerprint::Fingerprint},
     error::Result,
-    ids::SnapshotNid,
+    ids::{EventNid, SnapshotNid},
     room::outcome::Kind,
     state::{
         difference::differences,
@@ -111,13 +111,21 @@ impl Room<'_> {
     /// Visits everything that was stored or placed, in order: what it takes to make the room again. An outlier that got
     /// its place comes twice.
     ///
+    /// Of collected events only those come whose bodies others need, as outliers. What is retained then has the same states
+    /// in the copy, since it comes with the state before it where a prev event was collected.
+    ///
     /// # Errors
     ///
     /// Those of `visit`; `Corrupt` or `Unavailable`, as for every read.
     pub fn records(&self, visit: &mut dyn FnMut(Record) -> Result<bool>) -> Result<()> {
         self.view.rows().positions(self.row.nid, 0, &mut |_, happening| {
             let event = self.load_event(happening.event)?;
-            let supplied = event.state_before.filter(|_| event.state_supplied && happening.kind != Kind::Outlier);
+            if event.pdu.is_none() {
+                return Ok(true);
+            }
+            let kind = if event.collected { Kind::Outlier } else { happening.kind };
+            let is_told = event.state_supplied || self.follows_collected(happening.event)?;
+            let supplied = event.state_before.filter(|_| is_told && kind != Kind::Outlier);
             let state = match supplied {
                 Some(before) => {
                     let entries = crate::state::read::collect(&self.states(), before.snapshot, None)?;
@@ -125,7 +133,18 @@ impl Room<'_> {
                 }
                 None => None,
             };
-            visit(Record { event, kind: happening.kind, state })
+            visit(Record { event, kind, state })
         })
+    }
+
+    /// Tells whether one of an event's prev events was collected.
+    fn follows_collected(&self, nid: EventNid) -> Result<bool> {
+        let rows = self.view.rows();
+        for prev in rows.event_row(self.row.nid, nid)?.prev_events.into_iter().flatten() {
+            if rows.event_row(self.row.nid, prev)?.remains != Remains::All {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

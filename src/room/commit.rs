@@ -13,7 +13,7 @@ use super::{
 use crate::{
     encoding::{
         event_key::EventKey,
-        event_row::{EventRow, Verdict},
+        event_row::{EventRow, Remains, Verdict},
         head::Current,
         json::Json,
         keys,
@@ -230,5 +230,30 @@ impl RoomWriter {
         let mut draft = self.draft();
         self.put_body(nid, &row, pdu, &mut draft)?;
         self.apply(draft)
+    }
+
+    /// Stores the body of an event again that garbage collection dropped, if all its auth events have theirs and there is
+    /// an input in the room that may wait for it; verdict and place stay. Gives the batch's number.
+    pub(super) fn restore_body(&mut self, nid: EventNid, row: &EventRow, pdu: &Pdu) -> Result<Option<u64>> {
+        if self.head.counts.parked == 0 || (pdu.is_redacted() && !row.redacted_at_acceptance) {
+            return Ok(None);
+        }
+        for auth in &row.auth_events {
+            if !self.has_body(*auth)? {
+                return Ok(None);
+            }
+        }
+        let room = self.room.nid;
+        let mut draft = self.draft();
+        let row = EventRow { remains: Remains::Body, ..row.clone() };
+        put_event_row(&mut draft.batch, room, nid, &row);
+        self.put_body(nid, &row, pdu, &mut draft)?;
+        if row.tuple.is_some() && !row.verdict.is_rejected() {
+            for auth in &row.auth_events {
+                draft.batch.put(AUTH_CHILDREN, keys::auth_child(room, *auth, nid), []);
+            }
+        }
+        draft.head.collected.bodies = draft.head.collected.bodies.saturating_sub(1);
+        self.apply(draft).map(Some)
     }
 }

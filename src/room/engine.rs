@@ -11,9 +11,9 @@ use ruma_common::RoomVersionId;
 
 use super::sealing::Sealing;
 use crate::{
-    encoding::event_key::EventKey,
+    encoding::{event_key::EventKey, head::RoomHead},
     error::{Error, Result},
-    ids::{EventNid, RoomNid, StateTuple},
+    ids::{EventNid, RoomNid, SnapshotNid, StateTuple},
     kv::{Batch, Read, Store},
     resolution::AuthEvent,
     state::source::{StateCaches, StoredStates},
@@ -136,14 +136,10 @@ impl Engine {
         self.rooms.remove(room_id);
     }
 
-    /// The states of a room as one view of the store holds them.
-    pub fn stored_states<'a>(
-        &'a self,
-        read: &'a dyn Read,
-        room: RoomNid,
-        last: crate::ids::SnapshotNid,
-    ) -> StoredStates<'a> {
-        StoredStates::new(read, &self.states, room, last)
+    /// The states of a room as one view of the store holds them, the room's head included.
+    pub fn stored_states<'a>(&'a self, read: &'a dyn Read, room: RoomNid, head: &RoomHead) -> StoredStates<'a> {
+        let last = SnapshotNid::new(head.last_snapshot);
+        StoredStates::new(read, &self.states, room, last).revised(head.collected.revision)
     }
 
     /// Holds the index row of a key: rooms share index rows, so reading and writing one must not interleave.

@@ -81,8 +81,7 @@ impl RoomWriter {
         let (engine, room) = (self.engine.clone(), self.room.clone());
         let facts =
             RoomFacts { engine: &engine, room: &room, create: self.head.create, pending: self.pending.as_ref() };
-        let last = SnapshotNid::new(self.head.last_snapshot);
-        self.log.summary(engine.stored_states(&**engine.store(), room.nid, last), &facts, snapshot)
+        self.log.summary(engine.stored_states(&**engine.store(), room.nid, &self.head), &facts, snapshot)
     }
 
     /// Appends changes to a snapshot; gives the snapshot itself if there are none.
@@ -97,8 +96,7 @@ impl RoomWriter {
         let room = self.room.clone();
         let pending = self.pending.as_ref();
         let facts = RoomFacts { engine: &engine, room: &room, create: self.head.create, pending };
-        let last = SnapshotNid::new(self.head.last_snapshot);
-        let stored = engine.stored_states(&**engine.store(), room.nid, last);
+        let stored = engine.stored_states(&**engine.store(), room.nid, &self.head);
         let unforked = self.head.extremities.len() <= 1;
         self.log.append(stored, &facts, Change { parent, second_parent, changes, unforked }, &mut draft.batch)
     }

@@ -132,7 +132,7 @@ impl RoomWriter {
     fn is_here(&self, wanted: &EventKey, role: Role) -> Result<bool> {
         let Some(nid) = self.find(wanted)? else { return Ok(false) };
         match role {
-            Role::Auth | Role::State => Ok(true),
+            Role::Auth | Role::State => self.has_body(nid),
             Role::Prev => Ok(self.engine.rows().event_row(self.room.nid, nid)?.states.is_some()),
         }
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     encoding::{
         event_key::EventKey,
-        event_row::{EventRow, States, Verdict},
+        event_row::{EventRow, Remains, States, Verdict},
         json::Json,
         pdu::Pdu,
     },
@@ -107,6 +107,7 @@ impl RoomWriter {
         let (event_type, sender) = self.row_names(pdu, event.tuple, &mut draft)?;
         let mut row = EventRow {
             kind: input.kind,
+            remains: Remains::All,
             verdict: Verdict::Accepted,
             redacted_at_acceptance: pdu.is_redacted(),
             state_supplied: references.supplied.is_some(),
@@ -169,7 +170,12 @@ impl RoomWriter {
         if !row.in_graph() && input.kind != Kind::Outlier {
             return Ok(None);
         }
-        let sequence = if row.redacted_at_acceptance && !pdu.is_redacted() {
+        let mut landed = None;
+        let sequence = if !row.has_body() {
+            let restored = self.restore_body(nid, &row, pdu)?;
+            landed = restored.map(|_| pdu.key());
+            restored.unwrap_or_else(|| self.engine.last_sequence())
+        } else if row.redacted_at_acceptance && !pdu.is_redacted() {
             self.replace_body(nid, pdu)?
         } else {
             self.engine.last_sequence()
@@ -180,7 +186,7 @@ impl RoomWriter {
             Verdict::Rejected(_) => FirstVerdict::Rejected,
         };
         let outcome = Outcome::Duplicate { event_id: parse_id(pdu.event_id())?, first };
-        Ok(Some(Processed { outcome, sequence, landed: None }))
+        Ok(Some(Processed { outcome, sequence, landed }))
     }
 
     /// The state before an event: supplied, or the resolution of the states after its prev events; `None` for history

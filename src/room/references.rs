@@ -1,6 +1,6 @@
 //! Prerequisites: the events that an event refers to.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::OwnedEventId;
 use rustc_hash::FxHashMap;
@@ -70,6 +70,29 @@ impl RoomWriter {
         Ok(found)
     }
 
+    /// Tells whether an event has its body: garbage collection can have dropped it.
+    pub(super) fn has_body(&self, nid: EventNid) -> Result<bool> {
+        if self.head.collected.bodies == 0 || self.engine.events.contains_key(&(self.room.nid, nid)) {
+            return Ok(true);
+        }
+        Ok(self.engine.rows().event_row(self.room.nid, nid)?.has_body())
+    }
+
+    /// An event without a body and those of its auth chain that have none either, in the order in which they can be had
+    /// back.
+    fn without_bodies(&self, nid: EventNid) -> Result<Vec<OwnedEventId>> {
+        let rows = self.engine.rows();
+        let mut lacking = BTreeSet::new();
+        let mut ahead = vec![nid];
+        while let Some(nid) = ahead.pop() {
+            let row = rows.event_row(self.room.nid, nid)?;
+            if !row.has_body() && lacking.insert(nid) {
+                ahead.extend(row.auth_events);
+            }
+        }
+        lacking.into_iter().map(|nid| parse_id(&rows.event_identity(&self.room, nid)?.event_id)).collect()
+    }
+
     /// Looks up everything that an event refers to.
     pub(super) fn references(&self, pdu: &Pdu, input: &Input) -> Result<References> {
         let mut references = References::default();
@@ -85,6 +108,7 @@ impl RoomWriter {
     fn auth_references(&self, pdu: &Pdu, references: &mut References) -> Result<()> {
         for (event_id, key) in pdu.auth_events().iter().zip(pdu.auth_keys()) {
             match self.find(key)? {
+                Some(nid) if !self.has_body(nid)? => references.missing.auth.extend(self.without_bodies(nid)?),
                 Some(nid) => references.auth_events.push((nid, self.facts().event(nid)?)),
                 None if self.is_foreign(event_id)? => {
                     references.foreign.get_or_insert(Reason::new(Rule::ForeignAuthEvent, event_id.clone()));
@@ -138,6 +162,10 @@ impl RoomWriter {
                 continue;
             };
             let row = self.engine.rows().event_row(self.room.nid, nid)?;
+            if !row.has_body() {
+                missing.state.extend(self.without_bodies(nid)?);
+                continue;
+            }
             let tuple = row
                 .tuple
                 .ok_or_else(|| Error::invalid(format!("the supplied state has {event_id}, which is no state event")))?;

@@ -127,8 +127,7 @@ impl Engine {
                 continue;
             }
             let Some(row) = rows.unless_purged(room)? else { return Ok(()) };
-            let states =
-                self.stored_states(&*view, room, SnapshotNid::new(head.last_snapshot)).as_of(&head.seals).passing();
+            let states = self.stored_states(&*view, room, &head).as_of(&head.seals).passing();
             let facts = RoomFacts { engine: self, room: &row, create: head.create, pending: None };
             let list = build_derived(&states, &facts, sealed)?;
             drop(view);

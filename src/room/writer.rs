@@ -9,7 +9,7 @@ use super::{
     facts::{RoomFacts, StateView},
 };
 use crate::{
-    encoding::head::RoomHead,
+    encoding::head::{RoomHead, SEALS_MAX},
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
     kv::Batch,
@@ -66,6 +66,12 @@ impl RoomWriter {
         self.pending.is_some() || self.log.last().number() != self.head.last_snapshot
     }
 
+    /// Forgets what is in memory of the log, whose rows are about to be rewritten; `seals` are the newest snapshots with a
+    /// derived list from then on.
+    pub(super) fn reopen_log(&mut self, seals: SmallVec<[SnapshotNid; SEALS_MAX]>) {
+        self.log = Log::open(self.room.nid, SnapshotNid::new(self.head.last_snapshot), seals);
+    }
+
     pub(super) fn draft(&self) -> Draft {
         Draft { batch: Batch::default(), used: UsedNames::default(), head: self.head.clone() }
     }
@@ -76,8 +82,7 @@ impl RoomWriter {
 
     /// The stored part of the room's states.
     pub(super) fn stored(&self) -> StoredStates<'_> {
-        let last = SnapshotNid::new(self.head.last_snapshot);
-        self.engine.stored_states(&**self.engine.store(), self.room.nid, last)
+        self.engine.stored_states(&**self.engine.store(), self.room.nid, &self.head)
     }
 
     pub(super) fn states(&self) -> WriterStates<'_> {
@@ -96,6 +101,17 @@ impl RoomWriter {
 
     /// Applies a draft: the batch, and what the writer holds. Gives the batch's sequence number.
     pub(super) fn apply(&mut self, draft: Draft) -> Result<u64> {
+        let seals = self.head.seals.clone();
+        let sequence = self.store(draft)?;
+        if seals != self.head.seals {
+            self.engine.sealing.add(self.room.nid);
+            self.push_back();
+        }
+        Ok(sequence)
+    }
+
+    /// Applies a draft, and leaves it to the caller whether lists are due.
+    pub(super) fn store(&mut self, draft: Draft) -> Result<u64> {
         let Draft { mut batch, used, mut head } = draft;
         head.last_snapshot = self.log.last().number();
         head.seals = self.log.seals().clone();
@@ -106,14 +122,9 @@ impl RoomWriter {
         let sequence = self.engine.write(batch)?;
         self.engine.interner.written(&used);
         self.log.written();
-        let sealed = head.seals != self.head.seals;
         self.head = head;
         self.registered = true;
         self.pending = None;
-        if sealed {
-            self.engine.sealing.add(self.room.nid);
-            self.push_back();
-        }
         Ok(sequence)
     }
 

@@ -156,7 +156,7 @@ impl Log {
             Seal::Open
         };
         match due {
-            Seal::Open => {}
+            Seal::Open | Seal::Gone => {}
             Seal::Derived => self.note_seal(stored, names, snapshot, batch)?,
             Seal::Whole => {
                 // What it shares must not depend on which lists happen to be built.

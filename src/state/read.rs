@@ -8,7 +8,7 @@ use crate::{
         block::Entry,
         bytes::Malformed,
         list::{Fence, List, Run},
-        pack::{RowRef, Segment},
+        pack::{RowRef, Seal, Segment},
     },
     error::Result,
     ids::{EventNid, EventTypeNid, SnapshotNid, StateTuple},
@@ -29,7 +29,8 @@ impl<'a, S: StateSource + ?Sized> LogWalk<'a, S> {
 
     /// The log row of a snapshot.
     pub fn row(&mut self, snapshot: SnapshotNid) -> Result<RowRef<'_>> {
-        self.load(snapshot)?.pack.row(snapshot).ok_or_else(|| lacks(snapshot))
+        let row = self.load(snapshot)?.pack.row(snapshot).filter(|row| row.seal != Seal::Gone);
+        row.ok_or_else(|| lacks(snapshot))
     }
 
     /// The rows from that of a snapshot back to the first that branches off or has a list, or to where the pack ends.
@@ -53,7 +54,7 @@ impl<'a, S: StateSource + ?Sized> LogWalk<'a, S> {
 }
 
 fn lacks(snapshot: SnapshotNid) -> crate::error::Error {
-    let what = Malformed { offset: 0, what: "the pack lacks a snapshot" };
+    let what = Malformed { offset: 0, what: "the pack lacks a snapshot, or it was collected" };
     corrupt(PACKS, &snapshot.number().to_be_bytes(), what)
 }
 

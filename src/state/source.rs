@@ -106,10 +106,10 @@ pub trait StateSource {
 
 /// Packs, lists and blocks in memory, bounded in bytes.
 ///
-/// All of them are immutable, but for a pack that is still open: it only grows, so a cached copy that lacks a snapshot
-/// is read again.
+/// All of them are immutable, but for packs. One that is still open only grows, so a cached copy that lacks a snapshot is
+/// read again; when garbage collection rewrites packs, their revision, which stands in the room's head, grows.
 pub struct StateCaches {
-    packs: Cache<(RoomNid, SnapshotNid), Arc<LoadedPack>, StateWeight>,
+    packs: Cache<(RoomNid, u32, SnapshotNid), Arc<LoadedPack>, StateWeight>,
     lists: Cache<(RoomNid, SnapshotNid), Arc<List>, StateWeight>,
     blocks: Cache<(RoomNid, BlockNid), Arc<[Entry]>, StateWeight>,
 }
@@ -120,8 +120,8 @@ struct StateWeight;
 /// What a cached value takes beside its own memory: its key, two counts, its place in the cache.
 const ENTRY_OVERHEAD: usize = 80;
 
-impl Weighter<(RoomNid, SnapshotNid), Arc<LoadedPack>> for StateWeight {
-    fn weight(&self, _: &(RoomNid, SnapshotNid), pack: &Arc<LoadedPack>) -> u64 {
+impl Weighter<(RoomNid, u32, SnapshotNid), Arc<LoadedPack>> for StateWeight {
+    fn weight(&self, _: &(RoomNid, u32, SnapshotNid), pack: &Arc<LoadedPack>) -> u64 {
         (pack.memory() + ENTRY_OVERHEAD) as u64
     }
 }
@@ -152,7 +152,7 @@ impl StateCaches {
 
     /// Drops all that is kept of a room.
     pub fn forget_room(&self, room: RoomNid) {
-        self.packs.retain(|(owner, _), _| *owner != room);
+        self.packs.retain(|(owner, _, _), _| *owner != room);
         self.lists.retain(|(owner, _), _| *owner != room);
         self.blocks.retain(|(owner, _), _| *owner != room);
     }
@@ -165,6 +165,7 @@ pub struct StoredStates<'a> {
     caches: &'a StateCaches,
     room: RoomNid,
     last: SnapshotNid,
+    revision: u32,
     unsettled: &'a [SnapshotNid],
     fills_caches: bool,
 }
@@ -172,7 +173,18 @@ pub struct StoredStates<'a> {
 impl<'a> StoredStates<'a> {
     /// Reads a room whose newest snapshot is `last`, as the head in the same view says.
     pub fn new(read: &'a dyn Read, caches: &'a StateCaches, room: RoomNid, last: SnapshotNid) -> Self {
-        Self { read, caches, room, last, unsettled: &[], fills_caches: true }
+        Self { read, caches, room, last, revision: 0, unsettled: &[], fills_caches: true }
+    }
+
+    /// Takes packs as they are after so many collections have rewritten them.
+    #[must_use]
+    pub fn revised(self, revision: u32) -> Self {
+        Self { revision, ..self }
+    }
+
+    /// Tells whether a snapshot that has a pack was collected.
+    pub fn is_gone(&self, snapshot: SnapshotNid) -> Result<bool> {
+        Ok(self.pack(snapshot)?.pack.row(snapshot).is_some_and(|row| row.seal == Seal::Gone))
     }
 
     /// For a view that does not follow the store: `seals` are the head's, in the same view. Their lists may be built, and
@@ -189,7 +201,7 @@ impl<'a> StoredStates<'a> {
     }
 
     fn cached_pack(&self, snapshot: SnapshotNid) -> Option<Arc<LoadedPack>> {
-        let cached = self.caches.packs.get(&(self.room, pack_of(snapshot, self.last)));
+        let cached = self.caches.packs.get(&(self.room, self.revision, pack_of(snapshot, self.last)));
         cached.filter(|cached| cached.pack.contains(snapshot))
     }
 
@@ -197,7 +209,7 @@ impl<'a> StoredStates<'a> {
         let pack = unseal(key, sealed).and_then(|bytes| pack::decode(first, bytes));
         let pack = Arc::new(LoadedPack::new(pack.map_err(|malformed| corrupt(PACKS, key, malformed))?));
         if self.fills_caches {
-            self.caches.packs.insert((self.room, first), pack.clone());
+            self.caches.packs.insert((self.room, self.revision, first), pack.clone());
         }
         Ok(pack)
     }
@@ -272,7 +284,7 @@ impl StateSource for StoredStates<'_> {
     }
 
     fn list(&self, sealed: SnapshotNid, seal: Seal) -> Result<Option<Arc<List>>> {
-        if seal == Seal::Open {
+        if matches!(seal, Seal::Open | Seal::Gone) {
             return Ok(None);
         }
         let key = keys::snapshot(self.room, sealed);
@@ -283,7 +295,7 @@ impl StateSource for StoredStates<'_> {
         let bytes = match (self.read.get(LISTS, &key)?, seal) {
             (Some(bytes), _) => bytes,
             (None, Seal::Whole) => return Err(missing(LISTS, &key)),
-            (None, Seal::Open | Seal::Derived) => return Ok(None),
+            (None, Seal::Open | Seal::Gone | Seal::Derived) => return Ok(None),
         };
         if cached.is_some() {
             return Ok(cached);

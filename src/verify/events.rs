@@ -9,7 +9,7 @@ use crate::{
     encoding::{
         bytes::{Malformed, unseal},
         event_key::EventKey,
-        event_row::{EventRow, Kind, Verdict},
+        event_row::{EventRow, Kind, Remains, Verdict},
         json::Json,
         keys,
         pdu::Pdu,
@@ -46,11 +46,18 @@ impl RoomCheck<'_, '_> {
             }
             let id = ids.take(self.check, &key)?;
             let row = rows.take(self.check, &key)?;
-            let body = bodies.take(self.check, &key)?;
             self.check.counts().events = self.check.counts().events.saturating_add(u64::from(row.is_some()));
             let identity = id.and_then(|id| self.identity(nid, &key, &id));
             let unsealed = row.map(|row| unseal(&key, &row).and_then(|row| EventRow::decode(nid, row)));
             let row = unsealed.and_then(|row| self.check.decoded(EVENT_ROWS, &key, row));
+            let body = if row.as_ref().is_none_or(EventRow::has_body) {
+                bodies.take(self.check, &key)?
+            } else if bodies.take_if_there(self.check, &key)?.is_some() {
+                self.check.problem(EVENT_BODIES, &key, "a body that is said to be collected");
+                None
+            } else {
+                None
+            };
             let pdu = match (&row, body) {
                 (Some(row), Some(body)) => self.body(nid, row, &body)?,
                 _ => None,
@@ -166,7 +173,13 @@ impl RoomCheck<'_, '_> {
         if row.kind == Kind::Outlier && (row.states.is_some() || row.state_supplied) {
             wrong("an outlier with states");
         }
-        if matches!(row.verdict, Verdict::SoftFailed(_)) && (row.kind != Kind::New || row.states.is_none()) {
+        let is_collected = row.remains != Remains::All;
+        if is_collected && (row.kind == Kind::Outlier || row.states.is_some()) {
+            wrong("collected, but an outlier or with states");
+        }
+        if matches!(row.verdict, Verdict::SoftFailed(_))
+            && (row.kind != Kind::New || (row.states.is_none() && !is_collected))
+        {
             wrong("soft-failed, but no live event with a state");
         }
         let changes = row.tuple.is_some() && !row.verdict.is_rejected();
@@ -263,9 +276,17 @@ impl RoomCheck<'_, '_> {
 
     fn remember(&mut self, nid: EventNid, row: Option<EventRow>, pdu: Option<Pdu>) {
         let Some(row) = row else { return self.facts.push(None) };
+        if row.has_body() {
+            for auth in &row.auth_events {
+                if self.facts.get(*auth).is_some_and(|auth| auth.remains == Remains::Row) {
+                    let what = format!("it has a body, its auth event {} has none any more", auth.number());
+                    self.check.problem(EVENT_ROWS, &keys::event(self.room.nid, nid), what);
+                }
+            }
+        }
         let is_create = pdu.as_ref().is_some_and(Pdu::is_create);
         let membership = pdu.and_then(|pdu| self.membership(&row, pdu));
-        if row.tuple.is_some() {
+        if row.tuple.is_some() && row.has_body() {
             self.facts.auth_edges.extend(row.auth_events.iter().map(|auth| (*auth, nid)));
         }
         self.facts.push(Some((Fact::new(&row, is_create, membership), &row.prev_events)));

@@ -1,7 +1,7 @@
 //! What the check of a room remembers of its events.
 
 use crate::{
-    encoding::event_row::{EventRow, Kind, States, Verdict},
+    encoding::event_row::{EventRow, Kind, Remains, States, Verdict},
     ids::{EventNid, StateTuple},
     resolution::reason::Rule,
     tables::rows::Membership,
@@ -38,6 +38,7 @@ impl Judged {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fact {
     pub(super) kind: Kind,
+    pub(super) remains: Remains,
     pub(super) judged: Judged,
     pub(super) state_supplied: bool,
     /// Whether it is an `m.room.create` event with the empty state key.
@@ -57,6 +58,7 @@ impl Fact {
     pub(super) fn new(row: &EventRow, is_create: bool, membership: Option<Membership>) -> Self {
         Self {
             kind: row.kind,
+            remains: row.remains,
             judged: Judged::of(&row.verdict),
             state_supplied: row.state_supplied,
             is_create,

@@ -3,8 +3,9 @@
 use super::RoomCheck;
 use crate::{
     encoding::{
-        event_row::{Kind, States},
+        event_row::{Kind, Remains, States},
         keys,
+        pack::Seal,
     },
     error::Result,
     ids::{EventNid, SnapshotNid},
@@ -40,6 +41,9 @@ impl RoomCheck<'_, '_> {
     }
 
     fn wrong_before(&self, nid: EventNid, fact: &Fact) -> Option<String> {
+        if fact.remains != Remains::All {
+            return None;
+        }
         if fact.state_supplied {
             return fact.states.is_none().then(|| "no state, though one was supplied".to_owned());
         }
@@ -47,6 +51,7 @@ impl RoomCheck<'_, '_> {
         for prev in self.facts.prev_events(nid) {
             let states = match prev {
                 // An unreadable event has been told of; nothing can be said of the state after it.
+                Some(prev) if self.facts.get(*prev)?.remains != Remains::All => return None,
                 Some(prev) => self.facts.get(*prev)?.states.filter(|_| self.is_placed(*prev, fact.position)),
                 None => None,
             };
@@ -87,11 +92,18 @@ impl RoomCheck<'_, '_> {
     /// else.
     fn wrong_after(&self, nid: EventNid, fact: &Fact) -> Option<String> {
         let States { before, after } = fact.states?;
+        for snapshot in [before, after] {
+            if self.log.is_gone(snapshot) {
+                return Some(format!("snapshot {} was collected", snapshot.number()));
+            }
+        }
         if after.number() > self.log.last() {
             return Some(format!("snapshot {} is not here", after.number()));
         }
         let row = self.log.get(after).filter(|_| after != before)?;
-        let right = row.parent == before && row.second_parent.is_none() && row.sets == Some(nid);
+        // What a snapshot changed is not told any more where its list is all that is left.
+        let sets = row.sets == Some(nid) || row.seal == Seal::Whole;
+        let right = row.parent == before && row.second_parent.is_none() && sets;
         (!right).then(|| format!("snapshot {} is not snapshot {} with this event", after.number(), before.number()))
     }
 }

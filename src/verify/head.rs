@@ -4,6 +4,7 @@ use super::RoomCheck;
 use crate::{
     encoding::{
         bytes::unseal,
+        event_row::Remains,
         head::{Counts, MERGES_MAX, RoomHead},
         keys,
     },
@@ -32,6 +33,7 @@ impl RoomCheck<'_, '_> {
         let parked = self.count_parked()?;
         let mut wrong = self.wrong_counts(&head, parked);
         wrong.extend(self.wrong_create(&head));
+        wrong.extend(self.wrong_collected(&head));
         wrong.extend(wrong_merges(&head));
         let extremities = self.facts.extremities();
         // Events that cannot be read may be extremities, or hide them.
@@ -80,6 +82,18 @@ impl RoomCheck<'_, '_> {
         let told = head.counts;
         let readable = self.facts.iter().count() == self.facts.len();
         if readable && told != counts { vec![format!("counts {told:?} and not {counts:?}")] } else { Vec::new() }
+    }
+
+    /// Checks what the head says of collected events, and that what it names is still there.
+    fn wrong_collected(&self, head: &RoomHead) -> Option<String> {
+        let bodies = self.facts.iter().filter(|(_, fact)| fact.remains == Remains::Row).count();
+        let readable = self.facts.iter().count() == self.facts.len();
+        if readable && bodies != head.collected.bodies as usize {
+            return Some(format!("{} events without a body, and not {bodies}", head.collected.bodies));
+        }
+        let merged = head.merges.iter().flat_map(|merge| merge.parents.iter().chain([&merge.result]));
+        let gone = merged.chain([&head.current.snapshot]).find(|snapshot| self.log.is_gone(**snapshot))?;
+        Some(format!("snapshot {}, which was collected", gone.number()))
     }
 
     fn wrong_create(&self, head: &RoomHead) -> Option<String> {

@@ -22,6 +22,11 @@ pub(super) struct LogFact {
     pub(super) second_parent: Option<SnapshotNid>,
     /// The event that the row sets, if that is all it does.
     pub(super) sets: Option<EventNid>,
+    pub(super) seal: Seal,
+}
+
+impl LogFact {
+    const GONE: Self = Self { parent: SnapshotNid::EMPTY, second_parent: None, sets: None, seal: Seal::Gone };
 }
 
 /// What is remembered of the log of a room.
@@ -43,6 +48,11 @@ impl Log {
         self.rows.iter().all(Option::is_some)
     }
 
+    /// Tells whether a snapshot was collected.
+    pub(super) fn is_gone(&self, snapshot: SnapshotNid) -> bool {
+        self.get(snapshot).is_some_and(|row| row.seal == Seal::Gone)
+    }
+
     /// The number of the newest snapshot.
     pub(super) fn last(&self) -> u32 {
         u32::try_from(self.rows.len()).unwrap_or(u32::MAX)
@@ -50,8 +60,8 @@ impl Log {
 }
 
 impl RoomCheck<'_, '_> {
-    /// Checks that the packs tell of every snapshot from 1 to the head's last, in packs of the right sizes, and that the
-    /// entries name events of this room that can be in a state.
+    /// Checks that the packs tell of every snapshot up to the head's last but those that were collected from the first on,
+    /// in packs of the right sizes, and that the entries name events of this room that can be in a state.
     pub(super) fn check_packs(&mut self) -> Result<()> {
         let mut rows = RowStream::new(self.check, PACKS, &keys::room(self.room.nid));
         let last = match &self.head {
@@ -60,7 +70,9 @@ impl RoomCheck<'_, '_> {
         };
         let newest = SnapshotNid::new(last);
         self.states = StoredStates::new(self.check.read(), self.caches, self.room.nid, newest);
-        let mut first = SnapshotNid::new(1);
+        let collected = self.head.as_ref().map_or(0, |head| head.collected.snapshots).min(last);
+        self.log.rows.resize(collected as usize, Some(LogFact::GONE));
+        let mut first = SnapshotNid::new(collected.saturating_add(1));
         while first <= newest {
             let key = keys::snapshot(self.room.nid, first);
             if rows.is_at_end(self.check)? {
@@ -103,6 +115,10 @@ impl RoomCheck<'_, '_> {
         }
         for (snapshot, row) in snapshots.zip(pack.rows()) {
             let snapshot = SnapshotNid::new(snapshot);
+            if row.seal == Seal::Gone {
+                self.log.rows.push(Some(LogFact::GONE));
+                continue;
+            }
             self.check_log_row(key, snapshot, row)?;
             if row.seal != Seal::Open {
                 self.log.sealed.push((snapshot, row.seal == Seal::Derived));
@@ -111,8 +127,8 @@ impl RoomCheck<'_, '_> {
                 [(_, event)] if row.seal != Seal::Whole => *event,
                 _ => None,
             };
-            let RowRef { parent, second_parent, .. } = row;
-            self.log.rows.push(Some(LogFact { parent, second_parent, sets }));
+            let RowRef { parent, second_parent, seal, .. } = row;
+            self.log.rows.push(Some(LogFact { parent, second_parent, sets, seal }));
             self.check.counts().snapshots = self.check.counts().snapshots.saturating_add(1);
         }
         self.log.rows.resize(end as usize, None);
@@ -120,11 +136,15 @@ impl RoomCheck<'_, '_> {
     }
 
     fn check_log_row(&mut self, key: &[u8], snapshot: SnapshotNid, row: RowRef<'_>) -> Result<()> {
+        let is_cut_off = row.seal != Seal::Whole && self.log.is_gone(row.parent);
         let mut wrong = |what: &str| {
             self.check.problem(PACKS, key, format!("snapshot {}: {what}", snapshot.number()));
         };
         if row.parent >= snapshot || row.second_parent.is_some_and(|second| second >= snapshot) {
             wrong("a parent that is not older");
+        }
+        if is_cut_off {
+            wrong("its parent was collected");
         }
         if !row.entries.is_sorted_by(|a, b| a.0 < b.0) {
             wrong("entries that do not ascend");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{RoomCheck, facts::Fact, streams::RowStream};
 use crate::{
-    encoding::{event_key::EventKey, json::Json, keys, pdu::Pdu},
+    encoding::{event_key::EventKey, event_row::Remains, json::Json, keys, pdu::Pdu},
     error::Result,
     ids::EventNid,
     tables::{
@@ -132,7 +132,7 @@ impl RoomCheck<'_, '_> {
         let found = self.check.rows().find_event(self.room, &wanted);
         let found = self.check.readable(PARKED, wanted.as_bytes(), found)?.flatten();
         Ok(found.filter(|nid| match want.role {
-            Role::Auth | Role::State => true,
+            Role::Auth | Role::State => self.facts.get(*nid).is_none_or(|fact| fact.remains > Remains::Row),
             Role::Prev => self.facts.get(*nid).is_some_and(|fact| fact.states.is_some()),
         }))
     }
@@ -141,6 +141,10 @@ impl RoomCheck<'_, '_> {
     fn may_want(&self, row: &ParkedRow, pdu: &Pdu, want: &Want) -> bool {
         const NEW: u8 = 2;
         let Some(key) = self.key_of(want) else { return false };
+        // What an event lacks can be in the auth chain of what it names.
+        if want.role != Role::Prev && self.is_collected(&key) {
+            return true;
+        }
         // From room version 12 on the room ID names the create event.
         let implied = || want.event_id.strip_prefix('$') == pdu.room_id().strip_prefix('!');
         match want.role {
@@ -148,6 +152,11 @@ impl RoomCheck<'_, '_> {
             Role::State => row.kind > 0 && row.state.iter().flatten().any(|event_id| *event_id == want.event_id),
             Role::Prev => row.kind == NEW && row.state.is_none() && pdu.prev_keys().contains(&key),
         }
+    }
+
+    fn is_collected(&self, event_key: &EventKey) -> bool {
+        let found = self.check.rows().find_event(self.room, event_key).ok().flatten();
+        found.and_then(|nid| self.facts.get(nid)).is_some_and(|fact| fact.remains != Remains::All)
     }
 
     fn key_of(&self, want: &Want) -> Option<EventKey> {

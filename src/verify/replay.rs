@@ -144,7 +144,12 @@ impl RoomCheck<'_, '_> {
             else {
                 continue;
             };
-            let parent = row.parent.number() as usize;
+            let parent = match row.seal {
+                Seal::Gone => continue,
+                // Its list is all that is left to begin with.
+                Seal::Whole if self.log.is_gone(row.parent) => 0,
+                _ => row.parent.number() as usize,
+            };
             let below = size.get(snapshot as usize).copied().unwrap_or_default();
             if let (Some(first), Some(next), Some(size)) =
                 (first_child.get_mut(parent), next_sibling.get_mut(snapshot as usize), size.get_mut(parent))

@@ -2,10 +2,10 @@
 
 mod corruption;
 mod damage;
-mod room;
+pub(crate) mod room;
 #[path = "../../tests/it/support.rs"]
 #[expect(dead_code, unreachable_patterns, reason = "it is made for integration tests, which use the rest")]
-mod support;
+pub(crate) mod support;
 
 use self::support::{feed, server, views};
 use super::{Problem, Report, verify};

@@ -17,30 +17,36 @@ use crate::{
     room::purge::Purging,
 };
 
-const ROOM: &str = "!wide:a.example";
+pub(crate) const ROOM: &str = "!wide:a.example";
 /// The second room, number 2.
 const PURGED: &str = "!purged:a.example";
-const ALICE: &str = "@alice:a.example";
-const BOB: &str = "@bob:b.example";
+pub(crate) const ALICE: &str = "@alice:a.example";
+pub(crate) const BOB: &str = "@bob:b.example";
 
 /// State events more than a log row has room for.
 const WIDE: usize = 600;
 
 /// Writes events of the room.
-struct Author {
+pub(crate) struct Author {
     room: &'static str,
     rules: RoomVersionRules,
     depth: i64,
 }
 
 #[derive(Clone)]
-struct Written {
-    event_id: String,
-    pdu: Vec<u8>,
+pub(crate) struct Written {
+    pub(crate) event_id: String,
+    pub(crate) pdu: Vec<u8>,
 }
 
 impl Author {
-    fn write(
+    /// An author of a room of version 10.
+    pub(crate) fn new(room: &'static str) -> Self {
+        let rules = RoomVersionId::V10.rules().expect("a known version");
+        Self { room, rules, depth: 0 }
+    }
+
+    pub(crate) fn write(
         &mut self,
         sender: &str,
         what: (&str, Option<&str>, Value),
@@ -81,22 +87,22 @@ impl Author {
     }
 }
 
-fn message(text: &str) -> (&'static str, Option<&'static str>, Value) {
+pub(crate) fn message(text: &str) -> (&'static str, Option<&'static str>, Value) {
     ("m.room.message", None, json!({"body": text, "msgtype": "m.text"}))
 }
 
-fn member(user: &'static str, membership: &str) -> (&'static str, Option<&'static str>, Value) {
+pub(crate) fn member(user: &'static str, membership: &str) -> (&'static str, Option<&'static str>, Value) {
     ("m.room.member", Some(user), json!({"membership": membership}))
 }
 
-fn live(event: &Written) -> Input {
+pub(crate) fn live(event: &Written) -> Input {
     let mut input = Input::new(event.pdu.clone());
     input.event_id = Some(event.event_id.clone());
     input.room_version = Some(RoomVersionId::V10);
     input
 }
 
-fn with_state<'a>(event: &Written, state: impl IntoIterator<Item = &'a Written>) -> Input {
+pub(crate) fn with_state<'a>(event: &Written, state: impl IntoIterator<Item = &'a Written>) -> Input {
     let ids = state.into_iter().map(|event| OwnedEventId::try_from(event.event_id.as_str()).expect("an event ID"));
     let mut input = live(event);
     input.state = Some(ids.collect());
@@ -104,9 +110,8 @@ fn with_state<'a>(event: &Written, state: impl IntoIterator<Item = &'a Written>)
 }
 
 /// What happens in the room.
-pub(super) fn story() -> Vec<Input> {
-    let rules = RoomVersionId::V10.rules().expect("a known version");
-    let mut author = Author { room: ROOM, rules, depth: 0 };
+pub(crate) fn story() -> Vec<Input> {
+    let mut author = Author::new(ROOM);
     let create = json!({"creator": ALICE, "room_version": "10"});
     let create = author.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
     let alice = author.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
@@ -166,7 +171,7 @@ pub(super) fn story() -> Vec<Input> {
 }
 
 /// The room, with all that happens in it, and what a purge that was cut off left of another one.
-pub(super) fn told() -> (RoomServer, Arc<MemoryStore>) {
+pub(crate) fn told() -> (RoomServer, Arc<MemoryStore>) {
     let (server, store) = server();
     for input in story().into_iter().chain(short_story()) {
         server.submit(input).and_then(Ticket::wait).expect("every input is taken");
@@ -181,8 +186,7 @@ pub(super) fn told() -> (RoomServer, Arc<MemoryStore>) {
 }
 
 fn short_story() -> Vec<Input> {
-    let rules = RoomVersionId::V10.rules().expect("a known version");
-    let mut author = Author { room: PURGED, rules, depth: 0 };
+    let mut author = Author::new(PURGED);
     let create = json!({"creator": ALICE, "room_version": "10"});
     let create = author.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
     let alice = author.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);

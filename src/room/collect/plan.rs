@@ -1,0 +1,284 @@
+//! What of a room's snapshots can be reached, as one view of the store has it.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+
+use super::{Counted, bits::Bits};
+use crate::{
+    encoding::{
+        head::{Merge, RoomHead, SEALS_MAX},
+        list::BlockNid,
+        pack::{FULL_ROWS, Pack, Seal},
+    },
+    error::{Error, Result},
+    ids::{RoomNid, SnapshotNid},
+    state::{read, source::StoredStates},
+    tables::rows::Rows,
+};
+
+/// Windows of [`FULL_ROWS`] snapshots that one step rewrites.
+const STEP_WINDOWS: usize = 16;
+
+/// What cannot be reached in a room, and the steps that delete it.
+pub struct Plan {
+    /// The newest snapshot of the view.
+    last: SnapshotNid,
+    /// Snapshots that stand beside an event, are the current state, or what a merge gave that can be asked for again.
+    roots: Bits,
+    /// Those, and all that it takes to read them.
+    needed: Bits,
+    /// Sealed ones whose parent goes: their list is truth from then on.
+    whole: Bits,
+    steps: Vec<Step>,
+    /// All sealed snapshots with a derived list that the view has, newest first.
+    derived: Vec<SnapshotNid>,
+    /// Events that stand in a state that is a root.
+    pub(super) in_states: Bits,
+    boundary: Vec<SnapshotNid>,
+    counted: Counted,
+    bytes: u64,
+}
+
+/// What one batch deletes.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// The windows of snapshots whose packs are rewritten.
+    pub(super) windows: Vec<u32>,
+    pub(super) lists: Vec<SnapshotNid>,
+    pub(super) blocks: Vec<BlockNid>,
+}
+
+impl Plan {
+    /// Looks at the snapshots of a room. Reads all its event rows, packs and lists, and the names of its blocks.
+    pub fn new(rows: Rows<'_>, room: RoomNid, head: &RoomHead) -> Result<Self> {
+        let mut plan = Self {
+            last: SnapshotNid::new(head.last_snapshot),
+            roots: Bits::default(),
+            needed: Bits::default(),
+            whole: Bits::default(),
+            steps: Vec::new(),
+            derived: Vec::new(),
+            in_states: Bits::default(),
+            boundary: Vec::new(),
+            counted: Counted::default(),
+            bytes: 0,
+        };
+        plan.find_roots(rows, room, head)?;
+        let mut windows: BTreeMap<u32, Step> = BTreeMap::new();
+        let sealed = plan.walk(rows, room, &mut windows)?;
+        plan.find_lists(rows, room, &sealed, &mut windows)?;
+        // Packs from the first on that are all gone need no rows.
+        let mut first = head.collected.snapshots / FULL_ROWS + u32::from(head.collected.snapshots > 0);
+        while plan.is_gone(first) {
+            windows.entry(first).or_default();
+            first = first.saturating_add(1);
+        }
+        let mut windows = windows.into_iter().peekable();
+        while windows.peek().is_some() {
+            let mut step = Step::default();
+            for (window, part) in windows.by_ref().take(STEP_WINDOWS) {
+                step.windows.push(window);
+                step.lists.extend(part.lists);
+                step.blocks.extend(part.blocks);
+            }
+            plan.steps.push(step);
+        }
+        Ok(plan)
+    }
+
+    /// Finds the events that stand in a state that is retained. Reads whole states where a state's parent is not
+    /// retained.
+    pub fn find_events(&mut self, states: &StoredStates<'_>) -> Result<()> {
+        for snapshot in std::mem::take(&mut self.boundary) {
+            for (_, event) in read::collect(states, snapshot, None)? {
+                self.in_states.set(event.number());
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of steps.
+    pub fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
+    pub(super) fn step(&self, place: usize) -> Option<&Step> {
+        self.steps.get(place)
+    }
+
+    /// The snapshots, lists and blocks that would go, and about how many bytes their rows have.
+    pub fn counted(&self) -> (Counted, u64) {
+        (self.counted, self.bytes)
+    }
+
+    /// Tells whether a snapshot goes: one that the view has and nothing reaches.
+    pub(super) fn drops(&self, snapshot: SnapshotNid) -> bool {
+        snapshot <= self.last && !self.needed.has(snapshot.number())
+    }
+
+    /// Tells whether the list of a snapshot becomes truth.
+    pub(super) fn makes_whole(&self, snapshot: SnapshotNid) -> bool {
+        self.whole.has(snapshot.number())
+    }
+
+    /// The newest snapshots with a derived list once the step at `place` is done, when the head names `seals` now.
+    pub(super) fn seals_after(&self, place: usize, seals: &[SnapshotNid]) -> SmallVec<[SnapshotNid; SEALS_MAX]> {
+        let done = self.steps.get(place).and_then(|step| step.windows.last().copied()).unwrap_or_default();
+        let stays = |sealed: &SnapshotNid| {
+            window_of(*sealed) > done || (self.needed.has(sealed.number()) && !self.whole.has(sealed.number()))
+        };
+        let since = seals.iter().rev().copied().filter(|sealed| *sealed > self.last);
+        let mut newest: SmallVec<[SnapshotNid; SEALS_MAX]> =
+            since.chain(self.derived.iter().copied().filter(stays)).take(SEALS_MAX).collect();
+        newest.reverse();
+        newest
+    }
+
+    /// Tells whether a merge of the head can be asked for again: events have the states that it resolved.
+    pub(super) fn keeps_merge(&self, merge: &Merge) -> bool {
+        let is_known = |snapshot: &SnapshotNid| snapshot.is_empty() || !self.drops(*snapshot);
+        merge.parents.iter().chain([&merge.result]).all(is_known)
+    }
+
+    fn find_roots(&mut self, rows: Rows<'_>, room: RoomNid, head: &RoomHead) -> Result<()> {
+        rows.event_rows(room, &mut |_, row| {
+            if let Some(states) = row.states {
+                self.roots.set(states.before.number());
+                self.roots.set(states.after.number());
+            }
+            Ok(())
+        })?;
+        let taken = |roots: &Bits, snapshot: &SnapshotNid| snapshot.is_empty() || roots.has(snapshot.number());
+        let merges: Vec<&Merge> =
+            head.merges.iter().filter(|merge| merge.parents.iter().all(|parent| taken(&self.roots, parent))).collect();
+        self.roots.set(head.current.snapshot.number());
+        for merge in merges {
+            self.roots.set(merge.result.number());
+        }
+        self.needed = self.roots.clone();
+        Ok(())
+    }
+
+    /// Walks the log from its end, and marks what it takes to read what is marked; gives the snapshots that have a list.
+    fn walk(&mut self, rows: Rows<'_>, room: RoomNid, windows: &mut BTreeMap<u32, Step>) -> Result<Bits> {
+        let mut lists = Bits::default();
+        rows.lists(room, &mut |sealed, _, _| {
+            lists.set(sealed.number());
+            Ok(())
+        })?;
+        let mut sealed = Bits::default();
+        let mut bases = Vec::new();
+        rows.packs(room, &mut |pack, bytes| {
+            let dropped = self.walk_pack(&pack, &lists, &mut sealed, &mut bases)?;
+            if dropped > 0 {
+                windows.entry(window_of(pack.first)).or_default();
+                self.counted.snapshots = self.counted.snapshots.saturating_add(dropped);
+                let share = (bytes as u64).saturating_mul(dropped).checked_div(u64::from(pack.row_count()));
+                self.bytes = self.bytes.saturating_add(share.unwrap_or_default());
+            }
+            Ok(())
+        })?;
+        for (snapshot, parent) in bases {
+            if !parent.is_empty() && !self.needed.has(parent.number()) {
+                self.whole.set(snapshot.number());
+                windows.entry(window_of(snapshot)).or_default();
+            }
+        }
+        Ok(sealed)
+    }
+
+    fn walk_pack(
+        &mut self,
+        pack: &Pack,
+        lists: &Bits,
+        sealed: &mut Bits,
+        bases: &mut Vec<(SnapshotNid, SnapshotNid)>,
+    ) -> Result<u64> {
+        let mut dropped = 0u64;
+        let rows: Vec<_> = (pack.first.number()..).zip(pack.rows()).collect();
+        for (number, row) in rows.into_iter().rev() {
+            let snapshot = SnapshotNid::new(number);
+            if row.seal == Seal::Derived {
+                self.derived.push(snapshot);
+            }
+            if !self.needed.has(number) {
+                dropped = dropped.saturating_add(u64::from(row.seal != Seal::Gone));
+                continue;
+            }
+            if row.seal == Seal::Gone {
+                return Err(Error::internal(format!("snapshot {number} is needed, and was collected")));
+            }
+            let has_list = row.seal != Seal::Open && lists.has(number);
+            if has_list {
+                sealed.set(number);
+            }
+            if self.roots.has(number) {
+                let covered = row.parent.is_empty() || self.roots.has(row.parent.number());
+                if covered && row.seal != Seal::Whole {
+                    let events = row.entries.iter().filter_map(|(_, event)| *event);
+                    events.for_each(|event| _ = self.in_states.set(event.number()));
+                } else {
+                    self.boundary.push(snapshot);
+                }
+            }
+            match row.seal {
+                Seal::Whole | Seal::Gone => {}
+                Seal::Derived if has_list => bases.push((snapshot, row.parent)),
+                Seal::Derived | Seal::Open => _ = self.needed.set(row.parent.number()),
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Finds the lists and blocks that go. A block goes with the last of the lists that name it.
+    fn find_lists(
+        &mut self,
+        rows: Rows<'_>,
+        room: RoomNid,
+        sealed: &Bits,
+        windows: &mut BTreeMap<u32, Step>,
+    ) -> Result<()> {
+        let mut kept: FxHashSet<BlockNid> = FxHashSet::default();
+        let mut last_list: FxHashMap<BlockNid, SnapshotNid> = FxHashMap::default();
+        rows.lists(room, &mut |snapshot, list, bytes| {
+            let fences = list.runs.iter().flatten();
+            if sealed.has(snapshot.number()) {
+                kept.extend(fences.map(|fence| fence.block));
+                return Ok(());
+            }
+            for fence in fences {
+                last_list.entry(fence.block).or_insert(snapshot);
+            }
+            windows.entry(window_of(snapshot)).or_default().lists.push(snapshot);
+            self.counted.lists = self.counted.lists.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(bytes as u64);
+            Ok(())
+        })?;
+        rows.blocks(room, &mut |block, bytes| {
+            // The list of a snapshot that has none yet is being built.
+            let in_work = !self.drops(block.sealed) && !sealed.has(block.sealed.number());
+            if kept.contains(&block) || (in_work && !last_list.contains_key(&block)) {
+                return Ok(());
+            }
+            let list = last_list.get(&block).copied().unwrap_or(block.sealed);
+            windows.entry(window_of(list)).or_default().blocks.push(block);
+            self.counted.blocks = self.counted.blocks.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(bytes as u64);
+            Ok(())
+        })
+    }
+
+    /// Tells whether a full window has nothing that is needed.
+    fn is_gone(&self, window: u32) -> bool {
+        let Some(first) = window.checked_mul(FULL_ROWS) else { return false };
+        let last = first | (FULL_ROWS - 1);
+        last <= self.last.number() && !self.needed.has_any(first.max(1)..=last)
+    }
+}
+
+/// The window of [`FULL_ROWS`] snapshots that a snapshot lies in.
+pub(super) fn window_of(snapshot: SnapshotNid) -> u32 {
+    snapshot.number() / FULL_ROWS
+}

@@ -1,0 +1,66 @@
+//! Whole tables of a room, row by row: what garbage collection looks at.
+
+use super::{
+    BLOCKS, EVENT_ROWS, LISTS, PACKS,
+    rows::{Rows, corrupt},
+};
+use crate::{
+    encoding::{
+        bytes::{Malformed, unseal},
+        event_row::EventRow,
+        keys,
+        list::{self, BlockNid, List},
+        pack::{self, Pack},
+    },
+    error::Result,
+    ids::{EventNid, RoomNid, SnapshotNid},
+    kv::{Direction, TableId},
+};
+
+/// Called for each row.
+type VisitRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
+impl Rows<'_> {
+    /// Visits the rows of all events of a room, the newest first.
+    pub fn event_rows(&self, room: RoomNid, visit: &mut dyn FnMut(EventNid, EventRow) -> Result<()>) -> Result<()> {
+        self.newest_first(EVENT_ROWS, room, &mut |key, value| {
+            let none = Malformed { offset: 0, what: "a key that names no event" };
+            let nid = keys::last_number(key).and_then(EventNid::new).ok_or_else(|| corrupt(EVENT_ROWS, key, none))?;
+            let row = unseal(key, value).and_then(|bytes| EventRow::decode(nid, bytes));
+            visit(nid, row.map_err(|malformed| corrupt(EVENT_ROWS, key, malformed))?)
+        })
+    }
+
+    /// Visits the packs of a room, the newest first, with the bytes of their rows.
+    pub fn packs(&self, room: RoomNid, visit: &mut dyn FnMut(Pack, usize) -> Result<()>) -> Result<()> {
+        self.newest_first(PACKS, room, &mut |key, value| {
+            let first = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
+            let pack = unseal(key, value).and_then(|bytes| pack::decode(first, bytes));
+            visit(pack.map_err(|malformed| corrupt(PACKS, key, malformed))?, key.len() + value.len())
+        })
+    }
+
+    /// Visits the lists of a room, the newest first, with the bytes of their rows.
+    pub fn lists(&self, room: RoomNid, visit: &mut dyn FnMut(SnapshotNid, List, usize) -> Result<()>) -> Result<()> {
+        self.newest_first(LISTS, room, &mut |key, value| {
+            let sealed = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
+            let list = unseal(key, value).and_then(|bytes| list::decode(sealed, bytes));
+            visit(sealed, list.map_err(|malformed| corrupt(LISTS, key, malformed))?, key.len() + value.len())
+        })
+    }
+
+    /// Visits the names of the blocks of a room, the newest first, with the bytes of their rows.
+    pub fn blocks(&self, room: RoomNid, visit: &mut dyn FnMut(BlockNid, usize) -> Result<()>) -> Result<()> {
+        self.newest_first(BLOCKS, room, &mut |key, value| {
+            let none = Malformed { offset: 0, what: "a key that names no block" };
+            let block = keys::block_of(key).ok_or_else(|| corrupt(BLOCKS, key, none))?;
+            visit(block, key.len() + value.len())
+        })
+    }
+
+    fn newest_first(&self, table: TableId, room: RoomNid, visit: VisitRow<'_>) -> Result<()> {
+        let prefix = keys::room(room);
+        let last = [prefix.as_slice(), &[0xff; 8]].concat();
+        self.read().scan(table, &prefix, &last, Direction::Reverse, &mut |key, value| visit(key, value).map(|()| true))
+    }
+}

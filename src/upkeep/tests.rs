@@ -1,0 +1,210 @@
+//! Events that meet what was collected, and a room with lists.
+
+use serde_json::{Value, json};
+
+use super::Collect;
+use crate::{
+    FirstVerdict, Input, Outcome, RoomServer, Ticket,
+    verify::tests::{
+        room::{ALICE, Author, BOB, ROOM, Written, live, member, message, told, with_state},
+        support::server,
+    },
+};
+
+fn submit(server: &RoomServer, input: Input) -> Outcome {
+    server.submit(input).and_then(Ticket::wait).expect("the input is valid")
+}
+
+fn is_whole(server: &RoomServer) -> bool {
+    server.verify(&mut |problem| println!("{problem}")).expect("readable").problems == 0
+}
+
+fn topic(text: &str) -> (&'static str, Option<&'static str>, Value) {
+    ("m.room.topic", Some(""), json!({"topic": text}))
+}
+
+fn collect(server: &RoomServer, before: Option<&Written>, refused: bool) -> super::Freed {
+    let before = before.map(|event| event.event_id.as_str().try_into().expect("an event ID"));
+    server.gc(&Collect { room: Some(ROOM.to_owned()), before, refused }, &mut |_| {}).expect("collects")
+}
+
+/// A room in which bob joined twice and the topic changed; who submits an event that follows the first of each, and the
+/// last event.
+struct Scene {
+    server: RoomServer,
+    author: Author,
+    /// Create, alice, power levels, join rules.
+    base: [Written; 4],
+    bob: Written,
+    topic: Written,
+    talk: Written,
+    last: Written,
+}
+
+fn scene() -> Scene {
+    let (server, _) = server();
+    let mut author = Author::new(ROOM);
+    let create = json!({"creator": ALICE, "room_version": "10"});
+    let create = author.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
+    let alice = author.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
+    let levels = json!({"users": {ALICE: 100}, "state_default": 50});
+    let levels = author.write(ALICE, ("m.room.power_levels", Some(""), levels), &[&alice], &[&create, &alice]);
+    let by_alice = [&create, &levels, &alice];
+    let public = json!({"join_rule": "public"});
+    let public = author.write(ALICE, ("m.room.join_rules", Some(""), public), &[&levels], &by_alice);
+    let bob = author.write(BOB, member(BOB, "join"), &[&public], &[&create, &levels, &public]);
+    let first = author.write(ALICE, topic("first"), &[&bob], &by_alice);
+    let talk = author.write(BOB, message("early"), &[&first], &[&create, &levels, &bob]);
+    let named = json!({"membership": "join", "displayname": "Bob"});
+    let named = author.write(BOB, ("m.room.member", Some(BOB), named), &[&talk], &[&create, &levels, &public, &bob]);
+    let again = json!({"membership": "join", "displayname": "Bobby"});
+    let again = author.write(BOB, ("m.room.member", Some(BOB), again), &[&named], &[&create, &levels, &public, &named]);
+    let second = author.write(ALICE, topic("second"), &[&again], &by_alice);
+    let last = author.write(ALICE, message("last"), &[&second], &by_alice);
+    for event in [&create, &alice, &levels, &public, &bob, &first, &talk, &named, &again, &second, &last] {
+        assert!(matches!(submit(&server, live(event)), Outcome::Accepted(_)));
+    }
+    Scene { server, author, base: [create, alice, levels, public], bob, topic: first, talk, last }
+}
+
+fn event(server: &RoomServer, event: &Written) -> crate::query::Event {
+    let view = server.view();
+    let room = view.room(ROOM).expect("readable").expect("here");
+    room.event(&event.event_id).expect("readable").expect("here")
+}
+
+#[test]
+fn a_collected_event_keeps_its_id_verdict_and_place_and_loses_its_body_unless_it_is_needed() {
+    let scene = scene();
+    let freed = collect(&scene.server, Some(&scene.last), false);
+    // All but the last; the first topic and the first talk have nothing left, the first join is in the last one's chain.
+    assert_eq!((freed.events, freed.bodies), (10, 2));
+    for (written, has_body) in
+        [(&scene.talk, false), (&scene.topic, false), (&scene.bob, true), (&scene.base[0], true), (&scene.last, true)]
+    {
+        let event = event(&scene.server, written);
+        assert_eq!(event.pdu.is_some(), has_body, "{}", written.event_id);
+        assert!(event.verdict.is_accepted() && event.collected == (written.event_id != scene.last.event_id));
+        assert_eq!(event.prev_events.is_empty(), written.event_id == scene.base[0].event_id);
+        let again = submit(&scene.server, live(written));
+        assert!(matches!(again, Outcome::Duplicate { first: FirstVerdict::Accepted, .. }), "{again:?}");
+    }
+    assert!(is_whole(&scene.server));
+}
+
+#[test]
+fn an_event_that_follows_a_collected_one_waits_for_its_state_and_for_the_bodies_in_it() {
+    let mut scene = scene();
+    let state = || scene.base.iter().chain([&scene.bob, &scene.topic]);
+    let before = {
+        let view = scene.server.view();
+        let room = view.room(ROOM).expect("readable").expect("here");
+        let talk = room.event(&scene.talk.event_id).expect("readable").expect("here");
+        room.state(talk.state_after.expect("it has one")).expect("here").summary().expect("readable")
+    };
+    let [create, _, levels, _] = &scene.base;
+    let late = scene.author.write(BOB, message("late"), &[&scene.talk], &[create, levels, &scene.bob]);
+    collect(&scene.server, Some(&scene.last), false);
+    let Outcome::Parked(parked) = submit(&scene.server, live(&late)) else { panic!("its state is gone") };
+    assert_eq!(parked.missing_prev, [scene.talk.event_id.as_str()]);
+    assert!(is_whole(&scene.server));
+    let Outcome::Parked(parked) = submit(&scene.server, with_state(&late, state())) else { panic!("a body is gone") };
+    assert_eq!(parked.missing_state, [scene.topic.event_id.as_str()]);
+    assert!(parked.missing_prev.is_empty() && is_whole(&scene.server));
+    let again = submit(&scene.server, live(&scene.topic));
+    assert!(matches!(again, Outcome::Duplicate { first: FirstVerdict::Accepted, .. }), "{again:?}");
+    scene.server.settle().expect("settles");
+    let view = scene.server.view();
+    let room = view.room(ROOM).expect("readable").expect("here");
+    let late = room.event(&late.event_id).expect("readable").expect("it is decided");
+    assert_eq!(room.state(late.state_before.expect("told")).expect("here").summary().expect("readable"), before);
+    assert_eq!(room.counts().parked, 0);
+    assert!(event(&scene.server, &scene.topic).pdu.is_some() && is_whole(&scene.server));
+}
+
+#[test]
+fn auth_events_without_a_body_are_wanted_with_those_of_their_chain_oldest_first() {
+    let mut scene = scene();
+    let [create, _, levels, public] = &scene.base;
+    // A third and a fourth join, by chains that the current state has not: they go with the history.
+    let leave = |author: &mut Author, prev: &Written, auth: &Written| {
+        author.write(BOB, member(BOB, "leave"), &[prev], &[create, levels, auth])
+    };
+    let gone = leave(&mut scene.author, &scene.last, &scene.bob);
+    let join = scene.author.write(BOB, member(BOB, "join"), &[&gone], &[create, levels, public, &gone]);
+    let fresh = scene.author.write(BOB, member(BOB, "join"), &[&join], &[create, levels, public]);
+    let end = scene.author.write(ALICE, message("end"), &[&fresh], &[create, levels, &scene.base[1]]);
+    for event in [&gone, &join] {
+        assert!(matches!(submit(&scene.server, live(event)), Outcome::Accepted(_)));
+    }
+    // The one that replaces them names none of them; it is refused or not, as the rules say.
+    submit(&scene.server, live(&fresh));
+    submit(&scene.server, live(&end));
+    collect(&scene.server, Some(&end), false);
+    if event(&scene.server, &join).pdu.is_some() {
+        panic!("the join is needed by nothing");
+    }
+    let late = scene.author.write(BOB, message("late"), &[&end], &[create, levels, &join]);
+    let Outcome::Parked(parked) = submit(&scene.server, live(&late)) else { panic!("an auth event is gone") };
+    assert!(parked.missing_auth.ends_with(&[join.event_id.as_str().try_into().expect("an event ID")]));
+    assert!(parked.missing_auth.contains(&gone.event_id.as_str().try_into().expect("an event ID")));
+    assert!(is_whole(&scene.server));
+    for wanted in &parked.missing_auth {
+        let all = [&scene.bob, &gone, &join];
+        let again = all.into_iter().find(|event| event.event_id == *wanted).expect("one of them");
+        submit(&scene.server, live(again));
+        assert!(is_whole(&scene.server));
+    }
+    scene.server.settle().expect("settles");
+    let view = scene.server.view();
+    let room = view.room(ROOM).expect("readable").expect("here");
+    assert!(room.event(&late.event_id).expect("readable").is_some(), "it is decided");
+}
+
+#[test]
+fn refused_events_that_nothing_follows_go_if_asked() {
+    let (server, _) = told();
+    let refused = |server: &RoomServer| {
+        let view = server.view();
+        let room = view.room(ROOM).expect("readable").expect("here");
+        let mut refused = Vec::new();
+        room.history(&mut |entry| {
+            if !entry.event.verdict.is_accepted() {
+                refused.push((entry.event.event_id.to_string(), entry.event.collected));
+            }
+            Ok(true)
+        })
+        .expect("readable");
+        refused
+    };
+    assert!(refused(&server).iter().all(|(_, collected)| !collected));
+    assert_eq!(collect(&server, None, false).events, 0);
+    let freed = collect(&server, None, true);
+    let after = refused(&server);
+    assert_eq!(after.iter().filter(|(_, collected)| *collected).count() as u64, freed.events);
+    assert!(freed.events > 0 && (freed.events as usize) < after.len(), "{freed:?} of {after:?}");
+    assert!(is_whole(&server));
+}
+
+#[test]
+fn a_room_of_every_sort_of_event_is_whole_after_any_collection() {
+    for refused in [false, true] {
+        for place in 0..6 {
+            let (server, _) = told();
+            let mut events = Vec::new();
+            {
+                let view = server.view();
+                let room = view.room(ROOM).expect("readable").expect("here");
+                room.history(&mut |entry| {
+                    events.push(entry.event.event_id);
+                    Ok(true)
+                })
+                .expect("readable");
+            }
+            let before = events.get(events.len() * place / 6).cloned().filter(|_| place > 0);
+            let what = Collect { room: Some(ROOM.to_owned()), before, refused };
+            server.gc(&what, &mut |_| {}).expect("collects");
+            assert!(is_whole(&server), "{place} {refused}");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Collecting garbage. Elsewhere nothing collects unreferenced state, deleting can even grow the table, and what was
+//! deleted is fetched again and processed a second time.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use roomserver::{
+    ErrorKind, Fingerprint, FirstVerdict, Outcome, RoomServer,
+    kv::{Direction, Read, TableId, memory::MemoryStore},
+    tables::TABLES,
+    upkeep::{Collect, Freed},
+};
+
+use crate::support::{View, feed, open, server, verdict_word, views};
+
+fn view(name: &str) -> View {
+    views().into_iter().find(|view| view.name.starts_with(name)).expect("the view is there")
+}
+
+fn room_id(server: &RoomServer) -> String {
+    server.view().rooms().expect("readable").pop().expect("a room").id().to_owned()
+}
+
+fn collect(room: &str, before: Option<&str>) -> Collect {
+    let before = before.map(|event_id| event_id.try_into().expect("an event ID"));
+    Collect { room: Some(room.to_owned()), before, ..Collect::default() }
+}
+
+fn gc(server: &RoomServer, collect: &Collect) -> Result<Freed, roomserver::Error> {
+    server.gc(collect, &mut |_| {})
+}
+
+fn is_whole(server: &RoomServer) -> bool {
+    let report = server.verify(&mut |problem| println!("{problem}")).expect("readable");
+    report.problems == 0
+}
+
+/// What is known of an event of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    position: u32,
+    verdict: &'static str,
+    collected: bool,
+    before: Option<Fingerprint>,
+    after: Option<Fingerprint>,
+}
+
+fn history(server: &RoomServer, room: &str) -> BTreeMap<String, Known> {
+    let mut known = BTreeMap::new();
+    let view = server.view();
+    let room = view.room(room).expect("readable").expect("it is here");
+    room.history(&mut |entry| {
+        let event = &entry.event;
+        let (position, verdict) = (event.position.number(), verdict_word(&event.verdict));
+        let (before, after, collected) = (entry.state_before, entry.state_after, event.collected);
+        known.insert(event.event_id.to_string(), Known { position, verdict, collected, before, after });
+        Ok(true)
+    })
+    .expect("readable");
+    // The states are also read in full, and by key.
+    for event_id in known.keys() {
+        let event = room.event(event_id).expect("readable").expect("it is here");
+        let Some(state) = event.state_after else { continue };
+        let state = room.state(state).expect("it is not collected");
+        let entries = state.entries().expect("readable");
+        let sum = entries.iter().fold(Fingerprint::default(), |sum, entry| {
+            sum.with(Fingerprint::of_entry(&entry.event_type, &entry.state_key, entry.event_id.as_str()))
+        });
+        assert_eq!(Some(sum), known[event_id].after);
+        if let Some(entry) = entries.last() {
+            assert_eq!(state.get(&entry.event_type, &entry.state_key).expect("readable"), Some(entry.event_id.clone()));
+        }
+    }
+    known
+}
+
+/// Checks that what is retained is as it was, and that what was collected has its verdict and place, and no state.
+fn assert_retained(before: &BTreeMap<String, Known>, after: &BTreeMap<String, Known>) {
+    assert_eq!(before.len(), after.len());
+    for (event_id, was) in before {
+        let is = &after[event_id];
+        if is.collected {
+            assert_eq!((is.position, is.verdict, is.before, is.after), (was.position, was.verdict, None, None));
+        } else {
+            assert_eq!(is, was, "{event_id}");
+        }
+    }
+}
+
+/// The event at a share of a room's history.
+fn event_at(known: &BTreeMap<String, Known>, percent: usize) -> String {
+    let mut by_position: Vec<_> = known.iter().map(|(event_id, known)| (known.position, event_id)).collect();
+    by_position.sort_unstable();
+    by_position[by_position.len() * percent / 100].1.clone()
+}
+
+fn rows(store: &dyn Read) -> Vec<(u16, Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    for (number, _) in (0u16..).zip(TABLES) {
+        let scan = store.scan(TableId(number), &[], &[], Direction::Forward, &mut |key, value| {
+            rows.push((number, key.to_vec(), value.to_vec()));
+            Ok(true)
+        });
+        scan.expect("readable");
+    }
+    rows
+}
+
+#[test]
+fn what_no_event_took_is_freed_and_nothing_else_changes() {
+    let mut freed_in_all = 0;
+    for view in views().into_iter().filter(|view| !view.name.starts_with("big")) {
+        let (server, store) = server();
+        feed(&server, &view.inputs);
+        let room = room_id(&server);
+        let before = history(&server, &room);
+        let told = server.stats(false).expect("readable").collectable;
+        let freed = gc(&server, &Collect::default()).expect("collects");
+        assert_eq!((freed.snapshots, freed.lists, freed.blocks), (told.snapshots, told.lists, told.blocks));
+        assert_eq!((freed.events, freed.bodies), (0, 0));
+        assert!((freed.bytes > 0) == (freed.snapshots > 0), "{freed:?}");
+        freed_in_all += freed.snapshots;
+        assert_eq!(history(&server, &room), before, "{}", view.name);
+        assert!(is_whole(&server), "{}", view.name);
+        let rest = server.stats(false).expect("readable").collectable;
+        assert_eq!((rest.snapshots, rest.bytes), (0, 0), "{}", view.name);
+        let settled = rows(&*store);
+        assert_eq!(gc(&server, &Collect::default()).expect("collects"), Freed::default());
+        assert_eq!(rows(&*store), settled, "a collection of nothing writes nothing");
+        let again = open(Arc::new(store.reopen()));
+        assert_eq!(history(&again, &room), before, "{}", view.name);
+    }
+    assert!(freed_in_all > 0, "no view has a current state that no event took");
+}
+
+#[test]
+fn history_before_an_event_goes_and_what_is_retained_stays() {
+    for view in views().into_iter().filter(|view| view.name.starts_with("forks")) {
+        let (server, store) = server();
+        feed(&server, &view.inputs);
+        let room = room_id(&server);
+        let before = history(&server, &room);
+        let cut = event_at(&before, 60);
+        let freed = gc(&server, &collect(&room, Some(&cut))).expect("collects");
+        assert!(freed.events > 100 && freed.bodies > 50 && freed.bytes > 20_000, "{freed:?}");
+        let after = history(&server, &room);
+        assert_retained(&before, &after);
+        let extremities = server.view().room(&room).expect("readable").expect("here").extremities().expect("readable");
+        for (event_id, known) in &after {
+            let is_extremity = extremities.iter().any(|extremity| extremity.as_str() == event_id);
+            let is_old = known.position < before[&cut].position && !is_extremity;
+            assert!(known.collected == is_old || known.verdict == "rejected", "{event_id}: {known:?}");
+        }
+        assert!(is_whole(&server), "{}", view.name);
+        // Nothing comes back, whatever is sent again.
+        let settled = rows(&*store);
+        for (input, outcome) in view.inputs.iter().zip(feed(&server, &view.inputs)) {
+            let Ok(Outcome::Duplicate { first, .. }) = outcome else { panic!("{outcome:?}") };
+            let verdict = match first {
+                FirstVerdict::Accepted => "accepted",
+                FirstVerdict::SoftFailed => "soft_failed",
+                _ => "rejected",
+            };
+            if let Some(known) = before.get(&input.event_id) {
+                assert_eq!(known.verdict, verdict);
+            }
+        }
+        assert_eq!(rows(&*store), settled);
+        // The same cut again finds nothing, a later one more.
+        let again = gc(&server, &collect(&room, Some(&cut))).expect("collects");
+        assert_eq!((again.events, again.bodies, again.snapshots), (0, 0, 0));
+        let more = gc(&server, &collect(&room, Some(&event_at(&before, 90)))).expect("collects");
+        assert!(more.events > 50, "{more:?}");
+        assert_retained(&before, &history(&server, &room));
+        assert!(is_whole(&server), "{}", view.name);
+    }
+}
+
+#[test]
+fn a_room_goes_on_after_a_collection_as_if_there_had_been_none() {
+    let view = view("forks-v10.a");
+    let (half, rest) = view.inputs.split_at(view.inputs.len() / 2);
+    let (server, _) = server();
+    feed(&server, half);
+    let room = room_id(&server);
+    let cut = event_at(&history(&server, &room), 40);
+    gc(&server, &collect(&room, Some(&cut))).expect("collects");
+    let outcomes = feed(&server, rest);
+    assert!(outcomes.iter().all(|outcome| !matches!(outcome, Err(_) | Ok(Outcome::Parked(_)))), "nothing reaches back");
+    let known = history(&server, &room);
+    for told in &view.told {
+        let Some(known) = known.get(&told.event_id).filter(|known| !known.collected) else { continue };
+        assert_eq!((known.before, known.after), (told.before, told.after), "{}", told.event_id);
+        assert!(told.verdict.is_none_or(|verdict| verdict == known.verdict), "{}", told.event_id);
+    }
+    let now = server.view().room(&room).expect("readable").expect("here").current_summary().0;
+    assert_eq!(now, view.current_state);
+    assert!(is_whole(&server));
+}
+
+#[test]
+fn a_collection_that_was_cut_off_at_any_write_leaves_a_whole_store_and_can_be_made_again() {
+    let view = view("forks-v10.a");
+    let (server, store) = server();
+    feed(&server, &view.inputs);
+    let room = room_id(&server);
+    let before = history(&server, &room);
+    let what = collect(&room, Some(&event_at(&before, 70)));
+    server.close().expect("closes");
+    let mut cuts = 0;
+    loop {
+        let cut = store.reopen();
+        let server = open(Arc::new(cut.clone()));
+        cut.fail_write_after(cuts + 1);
+        let done = gc(&server, &what);
+        let left = if done.is_ok() { cut.drop_unsynced() } else { cut.reopen() };
+        drop(server);
+        let server = open(Arc::new(left));
+        assert!(is_whole(&server), "cut at write {cuts}");
+        assert_retained(&before, &history(&server, &room));
+        if done.is_ok() {
+            break;
+        }
+        gc(&server, &what).expect("collects");
+        assert!(is_whole(&server), "cut at write {cuts}");
+        let after = history(&server, &room);
+        assert_retained(&before, &after);
+        assert!(after.values().filter(|known| known.collected).count() > 100);
+        cuts += 1;
+    }
+    assert!(cuts >= 3, "{cuts} writes");
+}
+
+#[test]
+fn a_token_of_a_collected_state_is_not_found_and_an_old_view_still_has_it() {
+    let view = view("forks-v10.a");
+    let (server, _) = server();
+    feed(&server, &view.inputs);
+    let room = room_id(&server);
+    let known = history(&server, &room);
+    let old = server.view();
+    let old_room = old.room(&room).expect("readable").expect("here");
+    let (event_id, was) = known.iter().find(|(_, known)| known.position == 200).expect("an event");
+    let token = old_room.event(event_id).expect("readable").expect("here").state_after.expect("it has one");
+    gc(&server, &collect(&room, Some(&event_at(&known, 90)))).expect("collects");
+    for _ in 0..2 {
+        let now = server.view();
+        let now = now.room(&room).expect("readable").expect("here");
+        if let Err(error) = now.state(token).map(|_| ()) {
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+        }
+        assert_eq!(old_room.state(token).expect("it has it").summary().expect("readable").0, was.after.expect("told"));
+        assert_eq!(old_room.event(event_id).expect("readable").expect("here").state_after, Some(token));
+    }
+    assert_eq!(old_room.current_state().summary().expect("readable").0, view.current_state);
+}
+
+#[test]
+fn a_room_can_be_used_while_it_is_collected() {
+    let view = view("forks-v1.a");
+    let (server, _) = server();
+    feed(&server, &view.inputs[..10]);
+    let room = room_id(&server);
+    std::thread::scope(|scope| {
+        let collecting = scope.spawn(|| {
+            let mut freed = 0;
+            for _ in 0..60 {
+                freed += gc(&server, &Collect::default()).expect("collects").snapshots;
+            }
+            freed
+        });
+        feed(&server, &view.inputs[10..]);
+        collecting.join().expect("no panic")
+    });
+    let known = history(&server, &room);
+    for told in &view.told {
+        let known = &known[&told.event_id];
+        assert_eq!((known.before, known.after), (told.before, told.after), "{}", told.event_id);
+    }
+    assert!(is_whole(&server));
+}
+
+/// Random inputs, collections, restarts and purges, against what the homeserver said of each event: for as many seeds as
+/// `ROOMSERVER_GC_SEEDS` says (1).
+#[test]
+fn any_order_of_inputs_collections_restarts_and_purges_keeps_every_retained_state() {
+    let seeds = std::env::var("ROOMSERVER_GC_SEEDS").map_or(1, |seeds| seeds.parse().expect("a number"));
+    for seed in 1..=seeds {
+        for view in views().into_iter().filter(|view| view.name.starts_with("forks")) {
+            Model::new(view, seed).run();
+        }
+    }
+}
+
+struct Model {
+    view: View,
+    random: u64,
+    store: Arc<MemoryStore>,
+    server: Option<RoomServer>,
+    fed: usize,
+}
+
+impl Model {
+    fn new(view: View, seed: u64) -> Self {
+        let (server, store) = server();
+        Self { view, random: seed, store, server: Some(server), fed: 0 }
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % limit
+    }
+
+    fn server(&self) -> &RoomServer {
+        self.server.as_ref().expect("open")
+    }
+
+    fn run(&mut self) {
+        while self.fed < self.view.inputs.len() {
+            match self.below(20) {
+                0..=12 => {
+                    let more = 1 + self.below(25) as usize;
+                    let end = (self.fed + more).min(self.view.inputs.len());
+                    let outcomes = feed(self.server(), &self.view.inputs[self.fed..end]);
+                    assert!(outcomes.iter().all(Result::is_ok));
+                    self.fed = end;
+                }
+                _ if self.fed == 0 => {}
+                13 | 14 => self.collect(None),
+                15 | 16 => {
+                    let percent = 10 + self.below(50) as usize;
+                    self.collect(Some(percent));
+                }
+                17 | 18 => {
+                    self.server().close().expect("closes");
+                    self.server = None;
+                    self.store = Arc::new(self.store.reopen());
+                    self.server = Some(open(self.store.clone()));
+                }
+                _ => {
+                    if self.below(4) == 0 {
+                        let room = room_id(self.server());
+                        self.server().purge(&room, &mut |_| {}).expect("it is here");
+                        self.fed = 0;
+                    }
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn collect(&mut self, percent: Option<usize>) {
+        let room = room_id(self.server());
+        let known = history(self.server(), &room);
+        if known.is_empty() {
+            return;
+        }
+        let before = percent.map(|percent| event_at(&known, percent));
+        let mut what = collect(&room, before.as_deref());
+        what.refused = self.below(3) == 0;
+        gc(self.server(), &what).expect("collects");
+        assert_retained(&known, &history(self.server(), &room));
+        self.check();
+    }
+
+    /// Everything that is decided and not collected is as the homeserver said, but for what waits and what came after it.
+    fn check(&self) {
+        let room = room_id(self.server());
+        assert!(is_whole(self.server()), "{}", self.view.name);
+        let known = history(self.server(), &room);
+        for told in &self.view.told {
+            let Some(known) = known.get(&told.event_id).filter(|known| !known.collected) else { continue };
+            assert_eq!((known.before, known.after), (told.before, told.after), "{}", told.event_id);
+        }
+    }
+}
