@@ -1,7 +1,8 @@
 //! Random histories against plain maps.
 //!
-//! `ROOMSERVER_MODEL_OPERATIONS` operations are made (10,000; `.ci/run` makes 100,000), from the seed `ROOMSERVER_MODEL_SEED` (1). Many short
-//! histories and some long ones, since a snapshot of a long one costs a whole map to compare.
+//! `ROOMSERVER_MODEL_OPERATIONS` operations are made (10,000; `.ci/run` makes 100,000), from the seed
+//! `ROOMSERVER_MODEL_SEED` (1). Many short histories and some long ones, since a snapshot of a long one costs a whole map
+//! to compare.
 
 use std::{env, rc::Rc};
 
@@ -238,7 +239,7 @@ impl Model {
         let of_type = read::collect(&states, snapshot, Some(wanted)).unwrap();
         let right = plain.iter().filter(|(key, _)| key.event_type == wanted).map(|(key, event)| (*key, *event));
         assert!(of_type.into_iter().eq(right), "{snapshot:?} of type {wanted:?}");
-        if snapshot.number() % 16 == 0 {
+        if snapshot.number().is_multiple_of(16) {
             assert_eq!(fingerprint::summary(&states, &Names, snapshot).unwrap(), summary(&plain), "{snapshot:?}");
         }
     }

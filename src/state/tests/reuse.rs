@@ -69,8 +69,8 @@ fn whether_a_number_is_taken_or_a_list_is_due_does_not_depend_on_caches_or_on_wh
     grow(&mut cold, 300, |_| {});
     let mut reopened = Site::new();
     let (mut at, mut state) = (SnapshotNid::EMPTY, Plain::new());
-    for number in 1..=7_000 {
-        if number % 97 == 0 {
+    for number in 1..=7_000u32 {
+        if number.is_multiple_of(97) {
             reopened.reopen();
         }
         let mut after = state.clone();
