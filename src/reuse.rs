@@ -28,6 +28,8 @@ mod tests;
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use self::{
     compress_state::CompressState, conduit::Conduit, dendrite::Dendrite, full_copy::FullCopy, layout::Layout,
     prolly::Prolly, roomserver::Roomserver, synapse::Synapse,
@@ -44,7 +46,8 @@ use crate::{
 };
 
 /// A way to store states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LayoutKind {
     /// This engine's.
     Roomserver,

@@ -1,8 +1,9 @@
 //! `bench`.
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Subcommand, builder::RangedU64ValueParser};
@@ -50,7 +51,7 @@ struct ReuseArguments {
     /// What the rooms and the questions follow from
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Also write tables, JSON lines and charts into this directory
+    /// Also write tables, charts and all figures into this directory; what is there of other workloads and layouts stays
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
 }
@@ -77,14 +78,14 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<Ending, 
                 output.flush()?;
             }
             all.push(measured);
+            if let Some(directory) = &arguments.write {
+                write(directory, all.get(first..).unwrap_or_default())?;
+            }
         }
         if !output.json {
             show(all.get(first..).unwrap_or_default(), output)?;
             output.flush()?;
         }
-    }
-    if let Some(directory) = &arguments.write {
-        write(directory, &all)?;
     }
     Ok(Ending::Right)
 }
@@ -147,18 +148,31 @@ fn columns<const N: usize>(headings: [&'static str; N]) -> [Column; N] {
     headings.map(|heading| if heading == "layout" { Column::Left(heading) } else { Column::Right(heading) })
 }
 
-fn write(directory: &std::path::Path, all: &[Measured]) -> Result<(), Failure> {
-    let unwritable =
-        |error: std::io::Error| Failure::Other(format!("{} cannot be written: {error}", directory.display()));
-    std::fs::create_dir_all(directory).map_err(unwritable)?;
+/// Puts figures among those that a directory has, and writes its page and charts anew.
+fn write(directory: &Path, new: &[Measured]) -> Result<(), Failure> {
+    let unusable = |error: std::io::Error| Failure::Other(format!("{} cannot be used: {error}", directory.display()));
+    std::fs::create_dir_all(directory).map_err(unusable)?;
+    let figures = directory.join("reuse.jsonl");
+    let known = match std::fs::read_to_string(&figures) {
+        Ok(known) => known,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(unusable(error)),
+    };
+    let mut all = BTreeMap::new();
+    for line in known.lines() {
+        let measured: Measured = serde_json::from_str(line).map_err(|error| unusable(error.into()))?;
+        all.insert((measured.workload, measured.layout), measured);
+    }
+    all.extend(new.iter().map(|measured| ((measured.workload, measured.layout), measured.clone())));
+    let all: Vec<Measured> = all.into_values().collect();
     let mut lines = Vec::new();
-    for measured in all {
-        serde_json::to_writer(&mut lines, &report::Line::of(measured)).map_err(|error| unwritable(error.into()))?;
+    for measured in &all {
+        serde_json::to_writer(&mut lines, measured).map_err(|error| unusable(error.into()))?;
         lines.push(b'\n');
     }
-    std::fs::write(directory.join("reuse.jsonl"), lines).map_err(unwritable)?;
-    for (name, text) in report::files(all) {
-        std::fs::write(directory.join(name), text).map_err(unwritable)?;
+    std::fs::write(figures, lines).map_err(unusable)?;
+    for (name, text) in report::files(&all) {
+        std::fs::write(directory.join(name), text).map_err(unusable)?;
     }
     Ok(())
 }

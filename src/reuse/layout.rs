@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::history::{Change, History, Step};
 use crate::{
     encoding::bytes::Decoded,
@@ -31,7 +33,7 @@ pub struct Changed {
 }
 
 /// How often the pieces that a layout stores stand in more than one snapshot.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocks {
     /// Pieces.
     pub all: u64,

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     LayoutKind, Workload,
     layout::{Blocks, Changed, Layout},
@@ -33,7 +35,7 @@ pub struct Settings<'a> {
 }
 
 /// What a layout takes for a workload.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// The workload.
     pub workload: Workload,
@@ -61,12 +63,14 @@ pub struct Measured {
     pub neighbour_diff: Reads,
     /// The two sides of a fork; `None` if the workload has none.
     pub fork_diff: Option<Reads>,
-    /// The time of one change from the layout's call to its applied batch: mean and longest.
-    pub append: (Duration, Duration),
+    /// Microseconds of one change, from the layout's call to its applied batch: the mean.
+    pub append_us: f64,
+    /// The same of the slowest change.
+    pub append_longest_us: f64,
 }
 
 /// What a question takes, on average.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Reads {
     /// Rows that are read.
     pub rows: f64,
@@ -111,10 +115,8 @@ pub fn measure(settings: &Settings<'_>, kind: LayoutKind, progress: Progress<'_>
         neighbour_diff: asked.differences(&questions.neighbours)?,
         fork_diff: (!questions.forks.is_empty()).then(|| asked.differences(&questions.forks)).transpose()?,
         blocks: layout.blocks(&site.store)?.scaled(written.changes, written.held),
-        append: (
-            written.time.checked_div(u32::try_from(written.held).unwrap_or(u32::MAX)).unwrap_or_default(),
-            written.longest,
-        ),
+        append_us: written.time.as_secs_f64() * 1e6 / (written.held.max(1) as f64),
+        append_longest_us: written.longest.as_secs_f64() * 1e6,
     })
 }
 

@@ -233,7 +233,8 @@ timed was also held against the truth.
 - *blocks*: pieces that a layout stores (ours: blocks; full copies, deltas, differences, blocks, tree nodes), and those
   that stand in two snapshots or more (ours: in two lists or more; the log is not counted).
 - *rows*, *bytes*, *blocks*: what one question reads if nothing is in any cache, on average; *blocks* are RocksDB's blocks
-  of rows (16 KiB before compression), without those of indexes, filters and dictionaries. *time*: with all in the caches,
+  of rows, without those of indexes, filters and dictionaries: 16 KiB before compression, but never less than a row,
+  however large. *time*: with all in the caches,
   in microseconds, those of others as a multiple of ours. Ours keeps decoded rows in as much memory as the engine gives it;
   the others decode from RocksDB's cache.
 - *point*: one key in a random old state, one in ten absent. *full*: a whole random old state. *parent*: where a state
@@ -247,7 +248,7 @@ fn page(all: &[Measured]) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let machine = format!("{} {}, {cores} cores, other work running", std::env::consts::OS, std::env::consts::ARCH);
     let mut page = format!(
-        "{HEAD}Machine: {machine}. Settings: `roomserver bench reuse --write DIR`, sizes as in the headings.\n"
+        "{HEAD}Machine: {machine}. Settings: `roomserver bench reuse --full --write DIR`, or `--members`, see the headings.\n"
     );
     page.push_str("\n![bytes](reuse-bytes.svg)\n");
     for group in by_workload(all) {
@@ -282,18 +283,14 @@ fn page(all: &[Measured]) -> String {
 /// How this engine stands to what it is to reach.
 pub fn aims(ours: &Measured) -> Vec<String> {
     let mut lines = Vec::new();
-    let (mean, longest) = ours.append;
     let full = format!(
         "a whole state of {:.0} entries {:.0} kB and {:.2} ms",
         ours.full_entries,
         ours.full.bytes / 1e3,
         ours.full.us / 1e3
     );
-    let append = format!(
-        "a change {:.1} us on average, {:.1} ms the slowest",
-        mean.as_secs_f64() * 1e6,
-        longest.as_secs_f64() * 1e3
-    );
+    let (mean, longest) = (ours.append_us, ours.append_longest_us / 1e3);
+    let append = format!("a change {mean:.1} us on average, {longest:.1} ms the slowest");
     lines.push(format!("Ours: {full}; {append}."));
     let is_full_size = ours.size == ours.workload.full_size();
     if let Some((target, stretch)) = simulated::target(ours.workload).filter(|_| is_full_size) {

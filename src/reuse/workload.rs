@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
 
 use super::history::History;
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// A sort of rooms, and what happens in them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Workload {
     /// A public room: 50,000 users join and change their profiles, three changes a join.
     A,

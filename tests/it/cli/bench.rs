@@ -59,7 +59,18 @@ fn reuse_writes_a_page_and_its_charts() {
         let chart = std::fs::read_to_string(page.join(chart)).unwrap();
         assert!(chart.starts_with("<svg ") && chart.ends_with("</svg>\n"));
     }
-    assert_eq!(std::fs::read_to_string(page.join("reuse.jsonl")).unwrap().lines().count(), 4);
+    let figures = || std::fs::read_to_string(page.join("reuse.jsonl")).unwrap();
+    let before: Vec<Value> = figures().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(before.len(), 4);
+
+    let arguments = ["bench", "reuse", "--workload", "A", "--layout", "conduit,prolly", "--members", "30"];
+    assert_eq!(scene.run(&[&arguments[..], &["--write", page.to_str().unwrap()]].concat()).code, 0);
+    let after: Vec<Value> = figures().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sizes: Vec<_> =
+        after.iter().map(|line| (line["layout"].as_str().unwrap(), line["size"].as_u64().unwrap())).collect();
+    let expected = [("roomserver", 20), ("conduit", 30), ("prolly", 30), ("roomserver", 20), ("conduit", 20)];
+    assert_eq!(sizes, expected);
+    assert_eq!(after[0], before[0], "what was measured before stays as it was");
 }
 
 #[test]
