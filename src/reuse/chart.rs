@@ -17,12 +17,13 @@ const BAR: f64 = 16.0;
 const STEP: f64 = 21.0;
 const HEADING: f64 = 30.0;
 
-/// A chart of bars whose lengths follow the logarithm of the values: each thin line is ten times the one before.
+/// A chart of bars, at least one, whose lengths follow the logarithm of the values: each thin line is ten times the one before.
 /// `marked` is the name of the bars that stand out.
 pub fn bars(title: &str, groups: &[Group], marked: &str) -> String {
     let values = || groups.iter().flat_map(|group| &group.bars).map(|bar| bar.1).filter(|value| *value > 0.0);
     let least = values().fold(f64::INFINITY, f64::min).log10().floor();
     let most = values().fold(0.0, f64::max).log10().ceil().max(least + 1.0);
+    let (least, most) = if least.is_finite() { (least, most) } else { (0.0, 1.0) };
     let place =
         |value: f64| LABEL + (WIDTH - LABEL - VALUE) * ((value.max(1e-9).log10() - least) / (most - least)).max(0.0);
     let rows: usize = groups.iter().map(|group| group.bars.len()).sum();
@@ -79,6 +80,11 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chart_without_bars_is_a_chart() {
+        assert!(bars("title", &[], "").ends_with("</svg>\n"));
+    }
 
     #[test]
     fn a_bar_that_is_ten_times_as_much_is_one_step_longer() {

@@ -190,7 +190,7 @@ pub fn short(number: f64) -> String {
 /// The page of all tables, and the charts: name and content of each file.
 pub fn files(all: &[Measured]) -> Vec<(String, String)> {
     let mut files = vec![("reuse.md".to_owned(), page(all))];
-    for (name, title, value) in CHARTS {
+    for (name, title, value) in CHARTS.into_iter().filter(|chart| has_bars(chart, all)) {
         let groups: Vec<Group> = by_workload(all)
             .into_iter()
             .map(|group| Group {
@@ -217,6 +217,11 @@ const CHARTS: [Chart; 4] = [
     ("reuse-fork", "Bytes read to compare the two sides of a fork", |measured| Some(measured.fork_diff?.bytes)),
 ];
 
+/// Whether anything that the chart shows was measured.
+fn has_bars((_, _, value): &Chart, all: &[Measured]) -> bool {
+    all.iter().any(|measured| value(measured).is_some())
+}
+
 fn by_workload(all: &[Measured]) -> Vec<&[Measured]> {
     all.chunk_by(|one, next| one.workload == next.workload).collect()
 }
@@ -237,6 +242,8 @@ timed was also held against the truth.
   however large. *time*: with all in the caches,
   in microseconds, those of others as a multiple of ours. Ours keeps decoded rows in as much memory as the engine gives it;
   the others decode from RocksDB's cache.
+- *a change*: from the call of the layout to the batch that is applied, without sync. What the engine does beside the
+  writer, building lists, is not in it; its bytes are.
 - *point*: one key in a random old state, one in ten absent. *full*: a whole random old state. *parent*: where a state
   differs from its parent. *fork*: where the two sides of a fork differ when they meet.
 - *simulated*: bytes a change in an earlier simulation of the same layouts without a storage engine.
@@ -274,7 +281,7 @@ fn page(all: &[Measured]) -> String {
         }
     }
     page.push_str("\n## Charts\n");
-    for (name, title, _) in CHARTS.iter().skip(1) {
+    for (name, title, _) in CHARTS.iter().skip(1).filter(|chart| has_bars(chart, all)) {
         page.push_str(&format!("\n![{title}]({name}.svg)\n"));
     }
     page

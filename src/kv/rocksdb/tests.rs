@@ -357,3 +357,27 @@ fn every_setting_is_taken() {
         assert!(text.contains(setting), "{setting}");
     }
 }
+
+#[test]
+fn blocks_that_are_cached_are_not_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = RocksOptions::default();
+    let store = RocksStore::open(directory.path(), TABLES, &options).unwrap();
+    for n in 0..2_000u32 {
+        put(&store, LEFT, &n.to_be_bytes(), &[n.to_le_bytes().as_slice(), &[7; 60]].concat()).unwrap();
+    }
+    store.flush(true).unwrap();
+    let mut reads = probe::BlockReads::default();
+    let mut count = |keys: &[u32]| {
+        reads.take();
+        for key in keys {
+            assert!(store.get(LEFT, &key.to_be_bytes()).unwrap().is_some());
+        }
+        reads.take().data
+    };
+    store.drop_cached_blocks(&options);
+    assert_eq!(count(&[5, 1_990]), 2, "two blocks, one read each");
+    assert_eq!(count(&[5, 1_990]), 0);
+    store.drop_cached_blocks(&options);
+    assert_eq!(count(&[5, 5, 6]), 1);
+}
