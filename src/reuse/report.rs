@@ -253,7 +253,11 @@ timed was also held against the truth.
 /// The tables of all workloads.
 fn page(all: &[Measured]) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let machine = format!("{} {}, {cores} cores, other work running", std::env::consts::OS, std::env::consts::ARCH);
+    let machine = format!(
+        "{} {}, {cores} cores; times, and the slowest change most of all, depend on what else it does",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
     let mut page = format!(
         "{HEAD}Machine: {machine}. Settings: `roomserver bench reuse --full --write DIR`, or `--members`, see the headings.\n"
     );
