@@ -208,3 +208,93 @@ fn a_room_of_every_sort_of_event_is_whole_after_any_collection() {
         }
     }
 }
+
+/// A room whose log has lists: members join, and then change their names.
+#[cfg(feature = "bench")]
+mod lists {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::is_whole;
+    use crate::{
+        Fingerprint, Input, RoomServer, Ticket,
+        generate::{Churn, Forks, Room, Spec},
+        upkeep::{Collect, Freed},
+        verify::tests::support::{open, server},
+    };
+
+    type States = BTreeMap<u32, (Option<Fingerprint>, Option<Fingerprint>)>;
+
+    fn spec() -> Spec {
+        let churn = Churn { profile: 90, leave: 4, rejoin: 4, newcomer: 1, topic: 1 };
+        let forks = Some(Forks { every: 400, length: 30, lines: 2 });
+        Spec { members: 1500, state_per_mille: 1000, churn, forks, ..Spec::default() }
+    }
+
+    /// The states before and after each event that has them, read through a new view.
+    fn states(server: &RoomServer, room: &str) -> States {
+        let mut states = BTreeMap::new();
+        let view = server.view();
+        let room = view.room(room).expect("readable").expect("here");
+        room.history(&mut |entry| {
+            states.insert(entry.event.position.number(), (entry.state_before, entry.state_after));
+            Ok(true)
+        })
+        .expect("readable");
+        states
+    }
+
+    fn assert_retained(server: &RoomServer, room: &str, before: &States) {
+        for (position, states) in states(server, room) {
+            assert!(states == (None, None) || states == before[&position], "position {position}");
+        }
+    }
+
+    #[test]
+    fn lists_and_blocks_that_only_collected_states_had_go_and_the_others_stay() {
+        let (server, store) = server();
+        let mut generated = Room::new(spec()).expect("a known version");
+        let room = generated.id().to_owned();
+        let start = generated.starting_state();
+        let mut ids = Vec::new();
+        for event in start.into_iter().chain(generated.by_ref().take(9_000)) {
+            ids.push(event.event_id.clone());
+            server.submit(Input::new(event.pdu)).and_then(Ticket::wait).expect("valid");
+        }
+        server.settle().expect("settles");
+        let stats = server.stats(false).expect("readable");
+        assert!(stats.lists > 2, "{stats:?}");
+        let before = states(&server, &room);
+        let what = |place: usize| Collect {
+            room: Some(room.clone()),
+            before: Some(ids[ids.len() * place / 100].as_str().try_into().expect("an event ID")),
+            refused: false,
+        };
+        let all: Freed = server.gc(&Collect::default(), &mut |_| {}).expect("collects");
+        assert!(all.snapshots > 0 && is_whole(&server), "{all:?}");
+        assert_retained(&server, &room, &before);
+        server.close().expect("closes");
+        let mut freed = Freed::default();
+        for cut in 1.. {
+            let left = store.reopen();
+            let server = open(Arc::new(left.clone()));
+            left.fail_write_after(cut * 5);
+            let done = server.gc(&what(80), &mut |_| {});
+            drop(server);
+            let server = open(Arc::new(left.reopen()));
+            assert!(is_whole(&server), "cut at write {}", cut * 5);
+            assert_retained(&server, &room, &before);
+            if let Ok(done) = done {
+                freed = done;
+                // The room goes on, with new lists above what is left.
+                for event in generated.by_ref().take(4_000) {
+                    server.submit(Input::new(event.pdu)).and_then(Ticket::wait).expect("valid");
+                }
+                server.settle().expect("settles");
+                assert!(is_whole(&server));
+                assert!(server.stats(false).expect("readable").lists > 1);
+                break;
+            }
+        }
+        assert!(freed.lists > 0 && freed.blocks > 0 && freed.snapshots > 2_000, "{freed:?}");
+    }
+}

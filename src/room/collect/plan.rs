@@ -1,6 +1,6 @@
 //! What of a room's snapshots can be reached, as one view of the store has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -31,6 +31,7 @@ pub struct Plan {
     needed: Bits,
     /// Sealed ones whose parent goes: their list is truth from then on.
     whole: Bits,
+    whole_ones: Vec<SnapshotNid>,
     steps: Vec<Step>,
     /// All sealed snapshots with a derived list that the view has, newest first.
     derived: Vec<SnapshotNid>,
@@ -44,6 +45,8 @@ pub struct Plan {
 /// What one batch deletes.
 #[derive(Debug, Default)]
 pub(super) struct Step {
+    /// Whether it only makes lists truth. That comes first: no row may be cut off from its parent between two batches.
+    pub(super) only_whole: bool,
     /// The windows of snapshots whose packs are rewritten.
     pub(super) windows: Vec<u32>,
     pub(super) lists: Vec<SnapshotNid>,
@@ -58,6 +61,7 @@ impl Plan {
             roots: Bits::default(),
             needed: Bits::default(),
             whole: Bits::default(),
+            whole_ones: Vec::new(),
             steps: Vec::new(),
             derived: Vec::new(),
             in_states: Bits::default(),
@@ -74,6 +78,10 @@ impl Plan {
         while plan.is_gone(first) {
             windows.entry(first).or_default();
             first = first.saturating_add(1);
+        }
+        let with_whole: BTreeSet<u32> = plan.whole_ones.iter().map(|sealed| window_of(*sealed)).collect();
+        for windows in with_whole.into_iter().collect::<Vec<u32>>().chunks(STEP_WINDOWS) {
+            plan.steps.push(Step { only_whole: true, windows: windows.to_vec(), ..Step::default() });
         }
         let mut windows = windows.into_iter().peekable();
         while windows.peek().is_some() {
@@ -125,9 +133,13 @@ impl Plan {
 
     /// The newest snapshots with a derived list once the step at `place` is done, when the head names `seals` now.
     pub(super) fn seals_after(&self, place: usize, seals: &[SnapshotNid]) -> SmallVec<[SnapshotNid; SEALS_MAX]> {
-        let done = self.steps.get(place).and_then(|step| step.windows.last().copied()).unwrap_or_default();
+        let Some(step) = self.steps.get(place) else { return seals.into() };
+        let done = step.windows.last().copied().unwrap_or_default();
         let stays = |sealed: &SnapshotNid| {
-            window_of(*sealed) > done || (self.needed.has(sealed.number()) && !self.whole.has(sealed.number()))
+            let is_behind = window_of(*sealed) <= done;
+            let is_whole = self.whole.has(sealed.number()) && (is_behind || !step.only_whole);
+            let is_dropped = !self.needed.has(sealed.number()) && is_behind && !step.only_whole;
+            !is_whole && !is_dropped
         };
         let since = seals.iter().rev().copied().filter(|sealed| *sealed > self.last);
         let mut newest: SmallVec<[SnapshotNid; SEALS_MAX]> =
@@ -183,7 +195,7 @@ impl Plan {
         for (snapshot, parent) in bases {
             if !parent.is_empty() && !self.needed.has(parent.number()) {
                 self.whole.set(snapshot.number());
-                windows.entry(window_of(snapshot)).or_default();
+                self.whole_ones.push(snapshot);
             }
         }
         Ok(sealed)

@@ -73,7 +73,7 @@ impl RoomWriter {
         let engine = self.engine.clone();
         let _held = engine.sealing.hold(self.room.nid);
         for window in &step.windows {
-            let dropped = self.sweep_window(plan, *window, &mut draft)?;
+            let dropped = self.sweep_window(plan, (*window, step.only_whole), &mut draft)?;
             counted.snapshots = counted.snapshots.saturating_add(dropped);
         }
         let room = self.room.nid;
@@ -85,7 +85,7 @@ impl RoomWriter {
         }
         // A list that goes can have been built since, or be there in part.
         for sealed in self.head.seals.iter().filter(|sealed| plan.drops(**sealed) && !step.lists.contains(sealed)) {
-            if step.windows.contains(&window_of(*sealed)) {
+            if !step.only_whole && step.windows.contains(&window_of(*sealed)) {
                 let [first, after] = [*sealed, SnapshotNid::new(sealed.number().saturating_add(1))];
                 let block = |sealed| keys::block(room, BlockNid { sealed, ordinal: 0 });
                 draft.batch.delete(LISTS, keys::snapshot(room, *sealed));
@@ -104,21 +104,21 @@ impl RoomWriter {
     }
 
     /// Rewrites the packs of one window; gives how many snapshots went.
-    fn sweep_window(&self, plan: &Plan, window: u32, draft: &mut Draft) -> Result<u64> {
+    fn sweep_window(&self, plan: &Plan, (window, only_whole): (u32, bool), draft: &mut Draft) -> Result<u64> {
         let last = SnapshotNid::new(self.head.last_snapshot);
         let mut at = window.saturating_mul(FULL_ROWS).max(1);
         let end = (at | (FULL_ROWS - 1)).min(last.number());
         let mut dropped = 0u64;
         while at <= end {
             let first = pack_of(SnapshotNid::new(at), last);
-            let (pack, changed) = rewrite(&self.stored().pack(first)?.pack, plan);
+            let (pack, changed) = rewrite(&self.stored().pack(first)?.pack, plan, only_whole);
             at = first.number().saturating_add(pack.row_count().max(1));
             dropped = dropped.saturating_add(changed.dropped);
             let key = keys::snapshot(self.room.nid, first);
             let is_full =
                 at.is_multiple_of(FULL_ROWS) && first.number() / FULL_ROWS == window && pack.row_count() > OPEN_ROWS;
             let follows = draft.head.collected.snapshots.checked_add(1) == Some(first.number());
-            if is_full && follows && pack.is_gone() {
+            if is_full && follows && !only_whole && pack.is_gone() {
                 draft.batch.delete(PACKS, key);
                 draft.head.collected.snapshots = at.saturating_sub(1);
             } else if changed.any {
@@ -145,12 +145,12 @@ struct Rewritten {
 }
 
 /// A pack as it is after a collection.
-fn rewrite(pack: &Pack, plan: &Plan) -> (Pack, Rewritten) {
+fn rewrite(pack: &Pack, plan: &Plan, only_whole: bool) -> (Pack, Rewritten) {
     let mut rewritten = Rewritten { dropped: 0, any: false };
     let mut after = Pack::new(pack.first, pack.fingerprint, pack.len);
     for (number, row) in (pack.first.number()..).zip(pack.rows()) {
         let snapshot = SnapshotNid::new(number);
-        if plan.drops(snapshot) {
+        if plan.drops(snapshot) && !only_whole {
             if row.seal != Seal::Gone {
                 rewritten.dropped = rewritten.dropped.saturating_add(1);
                 rewritten.any = true;
