@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     encoding::{
-        event_key::EventKey,
         event_row::{EventRow, Remains, Verdict},
         head::Current,
         json::Json,
@@ -25,6 +24,7 @@ use crate::{
     state::difference::differences,
     tables::{
         AUTH_CHILDREN,
+        bodies::Bodies,
         interning::member_type,
         rows::{
             CurrentEntry, EventIdentity, Happening, put_current, put_event_row, put_identity, put_position,
@@ -65,17 +65,9 @@ impl RoomWriter {
         let batch = &mut draft.batch;
         put_event_row(batch, room, nid, row);
         put_position(batch, room, row.position, Happening { event: nid, kind: row.kind });
-        if !was_outlier {
-            let identity = EventIdentity {
-                event_id: pdu.event_id().into(),
-                key: pdu.key(),
-                reference_hash: *pdu.reference_hash(),
-            };
-            put_identity(batch, &self.room, nid, &identity);
-        }
         // A full copy replaces a redacted one: what decides is the content as it is accepted now.
         let kept = if was_outlier { self.kept_body(nid, row)? } else { None };
-        self.put_body(nid, row, kept.as_ref().unwrap_or(pdu), draft)?;
+        self.put_body(self.facts().bodies(), (nid, row), kept.as_ref().unwrap_or(pdu), draft)?;
         let batch = &mut draft.batch;
         // Rejected now, it may have been accepted as an outlier, and others may name it: the edges stay.
         if row.tuple.is_some() && !row.verdict.is_rejected() {
@@ -91,7 +83,13 @@ impl RoomWriter {
             }
         }
         if !was_outlier {
-            self.adopt(&pdu.key(), nid, &references.children, draft)?;
+            let identity = EventIdentity {
+                event_id: pdu.event_id().into(),
+                key: pdu.key(),
+                reference_hash: *pdu.reference_hash(),
+            };
+            put_identity(batch, &self.room, nid, &identity);
+            self.adopt(nid, &identity, &references.children, draft)?;
         }
         let counts = &mut draft.head.counts;
         if was_outlier {
@@ -111,26 +109,34 @@ impl RoomWriter {
     }
 
     /// Makes events that came before this one of their prev events point to it.
-    fn adopt(&self, key: &EventKey, nid: EventNid, children: &[EventNid], draft: &mut Draft) -> Result<()> {
+    fn adopt(&self, nid: EventNid, identity: &EventIdentity, children: &[EventNid], draft: &mut Draft) -> Result<()> {
         let rows = self.engine.rows();
+        let facts = self.facts();
+        let bodies = facts.bodies().with_arriving(nid, identity);
         for child in children {
             let mut row = rows.event_row(self.room.nid, *child)?;
             let pdu = self.stored_pdu(*child, &row)?;
             for (prev, prev_key) in row.prev_events.iter_mut().zip(pdu.prev_keys()) {
-                if prev_key == key {
+                if *prev_key == identity.key {
                     *prev = Some(nid);
                 }
             }
             put_event_row(&mut draft.batch, self.room.nid, *child, &row);
-            self.put_body(*child, &row, &pdu, draft)?;
+            self.put_body(bodies, (*child, &row), &pdu, draft)?;
         }
         Ok(())
     }
 
     /// Puts the body of an event beside its row.
-    fn put_body(&self, nid: EventNid, row: &EventRow, pdu: &Pdu, draft: &mut Draft) -> Result<()> {
+    fn put_body(
+        &self,
+        bodies: Bodies<'_>,
+        (nid, row): (EventNid, &EventRow),
+        pdu: &Pdu,
+        draft: &mut Draft,
+    ) -> Result<()> {
         let Draft { batch, used, .. } = draft;
-        self.facts().bodies().put(batch, used, (nid, row), pdu, &|key| self.find(key))?;
+        bodies.put(batch, used, (nid, row), pdu, &|key| self.find(key))?;
         Ok(())
     }
 
@@ -228,7 +234,7 @@ impl RoomWriter {
             return Ok(self.engine.last_sequence());
         }
         let mut draft = self.draft();
-        self.put_body(nid, &row, pdu, &mut draft)?;
+        self.put_body(self.facts().bodies(), (nid, &row), pdu, &mut draft)?;
         self.apply(draft)
     }
 
@@ -247,7 +253,7 @@ impl RoomWriter {
         let mut draft = self.draft();
         let row = EventRow { remains: Remains::Body, ..row.clone() };
         put_event_row(&mut draft.batch, room, nid, &row);
-        self.put_body(nid, &row, pdu, &mut draft)?;
+        self.put_body(self.facts().bodies(), (nid, &row), pdu, &mut draft)?;
         if row.tuple.is_some() && !row.verdict.is_rejected() {
             for auth in &row.auth_events {
                 draft.batch.put(AUTH_CHILDREN, keys::auth_child(room, *auth, nid), []);

@@ -32,6 +32,7 @@ pub struct Bodies<'a> {
     rows: Rows<'a>,
     room: &'a Room,
     interner: &'a Interner,
+    arriving: Option<(EventNid, &'a EventIdentity)>,
 }
 
 /// The names in a row, as text.
@@ -69,7 +70,12 @@ impl From<EventIdentity> for Identity<'_> {
 impl<'a> Bodies<'a> {
     /// Reads through `rows`.
     pub fn new(rows: Rows<'a>, room: &'a Room, interner: &'a Interner) -> Self {
-        Self { rows, room, interner }
+        Self { rows, room, interner, arriving: None }
+    }
+
+    /// Knows an event that the batch at hand stores: rows of events that came before it may name it already.
+    pub fn with_arriving(self, nid: EventNid, identity: &'a EventIdentity) -> Self {
+        Self { arriving: Some((nid, identity)), ..self }
     }
 
     /// Loads the PDU of an event, as canonical JSON.
@@ -198,10 +204,15 @@ impl<'a> Bodies<'a> {
 
     /// The events that a row refers to.
     fn known<'p>(&self, row: &EventRow) -> Result<Known<'p>> {
-        let stored: SmallVec<[EventNid; 8]> =
-            row.prev_events.iter().flatten().chain(&row.auth_events).copied().collect();
+        let arriving = |nid: EventNid| self.arriving.filter(|(arriving, _)| *arriving == nid);
+        let named = row.prev_events.iter().flatten().chain(&row.auth_events).copied();
+        let stored: SmallVec<[EventNid; 8]> = named.filter(|nid| arriving(*nid).is_none()).collect();
         let mut identities = self.rows.event_identities(self.room, &stored)?.into_iter().map(Identity::from);
-        let prev_events = row.prev_events.iter().map(|prev| prev.and_then(|_| identities.next())).collect();
+        let mut identity = |nid: EventNid| match arriving(nid) {
+            Some((_, identity)) => Some(Identity::from(identity.clone())),
+            None => identities.next(),
+        };
+        let prev_events = row.prev_events.iter().map(|prev| prev.and_then(&mut identity)).collect();
         Ok(Known { prev_events, auth_events: identities.collect(), ..Known::default() })
     }
 
