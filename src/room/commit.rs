@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     encoding::{
-        event_row::{EventRow, Remains, Verdict},
+        event_row::{EventRow, Remains, States, Verdict},
         head::Current,
         json::Json,
         keys,
@@ -169,9 +169,15 @@ impl RoomWriter {
             return Ok(Vec::new());
         }
         let mut changes: Vec<Changed> = Vec::new();
-        for difference in differences(&self.states(), &[before, current])? {
-            if let [before, after] = *difference.events.as_slice() {
-                changes.push((difference.tuple, before, after));
+        match &draft.step {
+            // The usual case: the current state takes the step of the event at hand.
+            Some((step, change)) if *step == (States { before, after: current }) => changes.push(*change),
+            _ => {
+                for difference in differences(&self.states(), &[before, current])? {
+                    if let [before, after] = *difference.events.as_slice() {
+                        changes.push((difference.tuple, before, after));
+                    }
+                }
             }
         }
         for (tuple, _, after) in &changes {

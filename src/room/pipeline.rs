@@ -259,8 +259,10 @@ impl RoomWriter {
     ) -> Result<States> {
         let after = match event.tuple.filter(|_| !verdict.is_rejected()) {
             Some(tuple) => {
-                let replaced = self.view(before, &[]).nid(tuple)?;
-                self.append(draft, before, None, vec![(tuple, replaced, Some(nid))])?
+                let change = (tuple, self.view(before, &[]).nid(tuple)?, Some(nid));
+                let after = self.append(draft, before, None, vec![change])?;
+                draft.step = Some((States { before, after }, change));
+                after
             }
             None => before,
         };

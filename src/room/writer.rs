@@ -7,9 +7,13 @@ use smallvec::SmallVec;
 use super::{
     engine::Engine,
     facts::{RoomFacts, StateView},
+    merge::Changed,
 };
 use crate::{
-    encoding::head::{RoomHead, SEALS_MAX},
+    encoding::{
+        event_row::States,
+        head::{RoomHead, SEALS_MAX},
+    },
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
     kv::Batch,
@@ -40,6 +44,8 @@ pub(super) struct Draft {
     pub(super) used: UsedNames,
     /// The head after the batch.
     pub(super) head: RoomHead,
+    /// The states around the event at hand, and the one key at which they differ.
+    pub(super) step: Option<(States, Changed)>,
 }
 
 impl RoomWriter {
@@ -73,7 +79,7 @@ impl RoomWriter {
     }
 
     pub(super) fn draft(&self) -> Draft {
-        Draft { batch: Batch::default(), used: UsedNames::default(), head: self.head.clone() }
+        Draft { batch: Batch::default(), used: UsedNames::default(), head: self.head.clone(), step: None }
     }
 
     pub(super) fn facts(&self) -> RoomFacts<'_> {
@@ -112,7 +118,7 @@ impl RoomWriter {
 
     /// Applies a draft, and leaves it to the caller whether lists are due.
     pub(super) fn store(&mut self, draft: Draft) -> Result<u64> {
-        let Draft { mut batch, used, mut head } = draft;
+        let Draft { mut batch, used, mut head, .. } = draft;
         head.last_snapshot = self.log.last().number();
         head.seals = self.log.seals().clone();
         crate::tables::rows::put_head(&mut batch, self.room.nid, &head);
