@@ -11,8 +11,9 @@ use ruma_common::{OwnedEventId, OwnedRoomId, RoomVersionId};
 pub use self::{
     event::{Event, Standing},
     history::{HistoryEntry, Record},
-    snapshot::{Snapshot, StateEntry, StateIter},
+    snapshot::{Diverged, Snapshot, StateEntry, StateIter},
 };
+pub use crate::state::difference::Since;
 use crate::{
     encoding::{event_key::EventKey, fingerprint::Fingerprint, head::RoomHead},
     error::{Error, Result},

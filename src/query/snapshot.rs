@@ -9,7 +9,7 @@ use crate::{
     ids::{EventNid, SnapshotNid, StateTuple},
     room::outcome::{StateChange, StateId},
     state::{
-        difference::differences,
+        difference::{Diverged as Parted, Since, differences, divergence},
         fingerprint::{EntryNames, StateSummary, summary},
         read,
     },
@@ -30,6 +30,19 @@ pub struct StateEntry {
     pub state_key: String,
     /// The event.
     pub event_id: OwnedEventId,
+}
+
+/// A key that one of two states changed since they parted, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diverged {
+    /// The event type.
+    pub event_type: String,
+    /// The state key.
+    pub state_key: String,
+    /// What the state that was asked made of it.
+    pub here: Since<OwnedEventId>,
+    /// What the other one made of it.
+    pub there: Since<OwnedEventId>,
 }
 
 impl<'r> Snapshot<'r> {
@@ -163,9 +176,7 @@ impl<'r> Snapshot<'r> {
     ///
     /// `NotFound` if the other is a state of another room; `Corrupt` or `Unavailable`, as for every read.
     pub fn diff(&self, other: &Snapshot<'_>) -> Result<Vec<StateChange>> {
-        if self.room.row.nid != other.room.row.nid {
-            return Err(Error::not_found(format!("room {} has no such state", self.room.row.id)));
-        }
+        self.in_same_room(other)?;
         let found = differences(&self.room.states(), &[self.snapshot, other.snapshot])?;
         let events: Vec<EventNid> = found.iter().flat_map(|found| &found.events).flatten().copied().collect();
         let mut ids = self.room.event_ids(&events)?.into_iter();
@@ -179,6 +190,43 @@ impl<'r> Snapshot<'r> {
         }
         changes.sort_unstable_by(|a, b| (&a.event_type, &a.state_key).cmp(&(&b.event_type, &b.state_key)));
         Ok(changes)
+    }
+
+    /// What this state and another one of the room changed since they parted, by type and then key: every key at which
+    /// they differ, and those that came back to the event that they had. It is what [`Snapshot::diff`] gives without the
+    /// look-ups: of neighbours one row, of the branches of a fork the packs since they parted.
+    ///
+    /// Rows: those packs and the IDs of the events; of states that are so far apart that `diff` compares lists, as
+    /// `diff`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the other is a state of another room; `Corrupt` or `Unavailable`, as for every read.
+    pub fn divergence(&self, other: &Snapshot<'_>) -> Result<Vec<Diverged>> {
+        self.in_same_room(other)?;
+        let found = divergence(&self.room.states(), [self.snapshot, other.snapshot])?.keys;
+        let sides = found.iter().flat_map(|found| &found.sides);
+        let events: Vec<EventNid> = sides.filter_map(|side| side.event().copied()).collect();
+        let mut ids = self.room.event_ids(&events)?.into_iter();
+        let mut named = |since: Since<EventNid>| match since {
+            Since::Unchanged => Since::Unchanged,
+            Since::Set(_) => ids.next().map_or(Since::Removed, Since::Set),
+            Since::Removed => Since::Removed,
+        };
+        let mut diverged = Vec::with_capacity(found.len());
+        for Parted { tuple, sides: [here, there] } in found {
+            let (event_type, state_key) = self.room.names(tuple)?;
+            diverged.push(Diverged { event_type, state_key, here: named(here), there: named(there) });
+        }
+        diverged.sort_unstable_by(|a, b| (&a.event_type, &a.state_key).cmp(&(&b.event_type, &b.state_key)));
+        Ok(diverged)
+    }
+
+    fn in_same_room(&self, other: &Snapshot<'_>) -> Result<()> {
+        if self.room.row.nid == other.room.row.nid {
+            return Ok(());
+        }
+        Err(Error::not_found(format!("room {} has no such state", self.room.row.id)))
     }
 
     /// Its fingerprint, and the number of its keys. Rows: the packs back to the nearest state whose summary is stored, which

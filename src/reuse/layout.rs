@@ -83,6 +83,12 @@ pub trait Layout {
     /// Where a state differs from another one of its room, by ascending key.
     fn differences(&self, read: &dyn Read, room: RoomNid, from: u32, to: u32) -> Result<Vec<Changed>>;
 
+    /// The keys that one side of a fork set since it began, or both, ascending, if the layout can tell by reading what they
+    /// set and nothing else.
+    fn divergence(&self, _: &dyn Read, _: RoomNid, _: u32, _: u32) -> Result<Option<Vec<u32>>> {
+        Ok(None)
+    }
+
     /// Drops what it keeps in memory of stored rows.
     fn forget(&mut self) {}
 

@@ -63,6 +63,8 @@ pub struct Measured {
     pub neighbour_diff: Reads,
     /// The two sides of a fork; `None` if the workload has none.
     pub fork_diff: Option<Reads>,
+    /// What the two sides of a fork set, without what was there before; `None` if the layout has no shorter way to it.
+    pub fork_divergence: Option<Reads>,
     /// Microseconds of one change, from the layout's call to its applied batch: the mean.
     pub append_us: f64,
     /// The same of the slowest change.
@@ -114,6 +116,7 @@ pub fn measure(settings: &Settings<'_>, kind: LayoutKind, progress: Progress<'_>
         full_entries: mean(entries, questions.full.len() as u64),
         neighbour_diff: asked.differences(&questions.neighbours)?,
         fork_diff: (!questions.forks.is_empty()).then(|| asked.differences(&questions.forks)).transpose()?,
+        fork_divergence: asked.divergence(&questions.forks)?,
         blocks: layout.blocks(&site.store)?.scaled(written.changes, written.held),
         append_us: written.time.as_secs_f64() * 1e6 / (written.held.max(1) as f64),
         append_longest_us: written.longest.as_secs_f64() * 1e6,
@@ -210,6 +213,19 @@ impl Asked<'_> {
             let Difference { room, from, to, .. } = *right;
             Ok(is_right(&layout.differences(store, room, from, to)?, &right.changed))
         })
+    }
+
+    fn divergence(&mut self, questions: &[Difference]) -> Result<Option<Reads>> {
+        let Some(Difference { room, from, to, .. }) = questions.first() else { return Ok(None) };
+        if self.layout.divergence(&self.site.store, *room, *from, *to)?.is_none() {
+            return Ok(None);
+        }
+        let reads = self.ask(questions, |layout, store, right| {
+            let Difference { room, from, to, .. } = *right;
+            let given = layout.divergence(store, room, from, to)?.unwrap_or_default();
+            Ok(right.changed.iter().all(|changed| given.binary_search(&changed.key).is_ok()))
+        })?;
+        Ok(Some(reads))
     }
 
     /// Asks each question with nothing in the caches, then all of them with everything there.

@@ -303,6 +303,16 @@ pub fn aims(ours: &Measured) -> Vec<String> {
     let (mean, longest) = (ours.append_us, ours.append_longest_us / 1e3);
     let append = format!("a change {mean:.1} us on average, {longest:.1} ms the slowest");
     lines.push(format!("Ours: {full}; {append}."));
+    if let Some(reads) = &ours.fork_divergence {
+        let Reads { rows, bytes, us, .. } = reads;
+        let blocks = reads.blocks_read.map_or_else(String::new, |blocks| format!(", {} blocks", short(blocks)));
+        lines.push(format!(
+            "Ours: what the two sides of a fork set, without what was there before: {} rows, {} bytes{blocks}, {} us.",
+            short(*rows),
+            short(*bytes),
+            short(*us)
+        ));
+    }
     let is_full_size = ours.size == ours.workload.full_size();
     if let Some((target, stretch)) = simulated::target(ours.workload).filter(|_| is_full_size) {
         let bytes = short(ours.bytes_per_change);

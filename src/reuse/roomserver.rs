@@ -8,11 +8,14 @@ use super::{
     names::{Names, key, tuple},
 };
 use crate::{
+    encoding::block::Entry,
     error::{Error, Result},
     ids::{EventNid, RoomNid, SnapshotNid, StateTuple},
     kv::{Batch, Read, Store, TableId, TableSpec},
     state::{
-        Sealed, build_derived, difference, log,
+        Sealed, build_derived,
+        difference::{Difference, differences, divergence, step},
+        log,
         log::Log,
         read,
         source::{StateCaches, StoredStates},
@@ -122,16 +125,32 @@ impl Layout for Roomserver {
 
     fn differences(&self, read: &dyn Read, room: RoomNid, from: u32, to: u32) -> Result<Vec<Changed>> {
         let states = self.states(read, room)?;
-        let found = difference::differences(&states, &[SnapshotNid::new(from), SnapshotNid::new(to)])?;
-        let number = |event: Option<&Option<EventNid>>| event.copied().flatten().map_or(0, EventNid::number);
-        let changed = |found: difference::Difference| Changed {
-            key: key(found.tuple),
-            before: Some(number(found.events.first())),
-            after: number(found.events.get(1)),
+        let (from, to) = (SnapshotNid::new(from), SnapshotNid::new(to));
+        let number = |event: Option<EventNid>| event.map_or(0, EventNid::number);
+        let mut changed: Vec<Changed> = match step(&states, from, to)? {
+            Some(entries) => {
+                let changed = |(tuple, after): Entry| Changed { key: key(tuple), before: None, after: number(after) };
+                entries.into_iter().map(changed).collect()
+            }
+            None => {
+                let number = |event: Option<&Option<EventNid>>| number(event.copied().flatten());
+                let changed = |found: Difference| Changed {
+                    key: key(found.tuple),
+                    before: Some(number(found.events.first())),
+                    after: number(found.events.get(1)),
+                };
+                differences(&states, &[from, to])?.into_iter().map(changed).collect()
+            }
         };
-        let mut changed: Vec<Changed> = found.into_iter().map(changed).collect();
         changed.sort_unstable_by_key(|changed| changed.key);
         Ok(changed)
+    }
+
+    fn divergence(&self, read: &dyn Read, room: RoomNid, from: u32, to: u32) -> Result<Option<Vec<u32>>> {
+        let found = divergence(&self.states(read, room)?, [SnapshotNid::new(from), SnapshotNid::new(to)])?;
+        let mut keys: Vec<u32> = found.keys.iter().map(|found| key(found.tuple)).collect();
+        keys.sort_unstable();
+        Ok(Some(keys))
     }
 
     fn forget(&mut self) {

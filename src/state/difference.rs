@@ -36,13 +36,96 @@ const WALK_MAX: u32 = 65_536;
 /// look-up in the ancestor for what only some of them changed. If that is more than comparing the states would be, reads
 /// the packs since the last list of each, the lists, and those blocks that not all lists have.
 pub fn differences<S: StateSource + ?Sized>(source: &S, snapshots: &[SnapshotNid]) -> Result<Vec<Difference>> {
-    let youngest = snapshots.iter().copied().max().filter(|youngest| !youngest.is_empty());
-    let len = youngest.map(|youngest| source.pack(youngest)).transpose()?.map_or(0, |pack| pack.pack.len);
-    let steps = len.saturating_mul(2).clamp(WALK_MIN, WALK_MAX) as usize;
-    match walk_to_ancestor(source, snapshots, steps)? {
+    match walk_to_ancestor(source, snapshots, steps_worth(source, snapshots)?)? {
         Some((ancestor, sides)) => compare(&sides, |tuples| read::get_many(source, ancestor, tuples)),
         None => compare_lists(source, snapshots),
     }
+}
+
+/// What a snapshot made of a key since it parted from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since<E> {
+    /// Nothing: its event is that of the state from which both come.
+    Unchanged,
+    /// It has another event.
+    Set(E),
+    /// It lacks the key.
+    Removed,
+}
+
+impl<E> Since<E> {
+    /// The event that was set.
+    pub fn event(&self) -> Option<&E> {
+        match self {
+            Self::Set(event) => Some(event),
+            Self::Unchanged | Self::Removed => None,
+        }
+    }
+}
+
+/// A key that one of two snapshots changed since they parted, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Diverged {
+    /// The key.
+    pub tuple: StateTuple,
+    /// What each of them made of it.
+    pub sides: [Since<EventNid>; 2],
+}
+
+/// What the states of two snapshots changed since they parted, by ascending key: every key at which they differ, and
+/// those that came back to the event that they had.
+///
+/// Reads the packs back to their last common ancestor, and nothing else; unless that is so far away that
+/// [`differences`] compares lists, as this does then.
+pub fn divergence<S: StateSource + ?Sized>(source: &S, snapshots: [SnapshotNid; 2]) -> Result<Divergence> {
+    let since = |event: Option<EventNid>| event.map_or(Since::Removed, Since::Set);
+    if let Some((ancestor, sides)) = walk_to_ancestor(source, &snapshots, steps_worth(source, &snapshots)?)? {
+        let diverged = |tuple| {
+            let of = |side: Option<&Side>| side.and_then(|side| find(side, tuple)).map_or(Since::Unchanged, since);
+            Diverged { tuple, sides: [of(sides.first()), of(sides.get(1))] }
+        };
+        let keys = touched(&sides).into_iter().map(diverged).collect();
+        return Ok(Divergence { ancestor: Some(ancestor), keys });
+    }
+    let of = |found: &Difference, place: usize| since(found.events.get(place).copied().flatten());
+    let found = compare_lists(source, &snapshots)?;
+    let keys = found.iter().map(|found| Diverged { tuple: found.tuple, sides: [of(found, 0), of(found, 1)] });
+    Ok(Divergence { ancestor: None, keys: keys.collect() })
+}
+
+/// What a snapshot changed in its parent, ascending: its own row of the log says it. `None` if `from` is not the parent of
+/// `to`, or the row does not say it.
+pub fn step<S: StateSource + ?Sized>(source: &S, from: SnapshotNid, to: SnapshotNid) -> Result<Option<Vec<Entry>>> {
+    if to.is_empty() {
+        return Ok(None);
+    }
+    let mut walk = LogWalk::new(source);
+    let row = walk.row(to)?;
+    Ok((row.parent == from && row.seal != Seal::Whole).then(|| row.entries.to_vec()))
+}
+
+/// How two snapshots diverged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Divergence {
+    /// The snapshot from which both come; `None` if it was not looked for so far back, and then no key is unchanged.
+    pub ancestor: Option<SnapshotNid>,
+    /// The keys, ascending.
+    pub keys: Vec<Diverged>,
+}
+
+/// The log rows after which comparing the lists of snapshots is cheaper than walking on.
+fn steps_worth<S: StateSource + ?Sized>(source: &S, snapshots: &[SnapshotNid]) -> Result<usize> {
+    let youngest = snapshots.iter().copied().max().filter(|youngest| !youngest.is_empty());
+    let len = youngest.map(|youngest| source.pack(youngest)).transpose()?.map_or(0, |pack| pack.pack.len);
+    Ok(len.saturating_mul(2).clamp(WALK_MIN, WALK_MAX) as usize)
+}
+
+/// The keys that any side changed, ascending.
+fn touched(sides: &[Side]) -> Vec<StateTuple> {
+    let mut touched: Vec<StateTuple> = sides.iter().flatten().map(|entry| entry.0).collect();
+    touched.sort_unstable();
+    touched.dedup();
+    touched
 }
 
 /// What one snapshot changed since they parted: ascending, the newest value of each key.
@@ -82,9 +165,7 @@ fn compare(
     sides: &[Side],
     base: impl FnOnce(&[StateTuple]) -> Result<Vec<Option<EventNid>>>,
 ) -> Result<Vec<Difference>> {
-    let mut touched: Vec<StateTuple> = sides.iter().flatten().map(|entry| entry.0).collect();
-    touched.sort_unstable();
-    touched.dedup();
+    let touched = touched(sides);
     let in_some_only = |tuple: &&StateTuple| sides.iter().any(|side| find(side, **tuple).is_none());
     let inherited: Vec<StateTuple> = touched.iter().filter(in_some_only).copied().collect();
     let values = if inherited.is_empty() { Vec::new() } else { base(&inherited)? };

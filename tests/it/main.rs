@@ -17,6 +17,7 @@ mod orders;
 mod pressure;
 mod purge;
 mod replay;
+mod snapshots;
 #[cfg(feature = "rocksdb")]
 mod stores;
 mod support;

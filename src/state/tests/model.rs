@@ -7,7 +7,10 @@
 use std::{env, rc::Rc};
 
 use super::*;
-use crate::state::{difference::differences, fingerprint, read};
+use crate::state::{
+    difference::{Diverged, Since, differences, divergence},
+    fingerprint, read,
+};
 
 /// What was made, and what it must be.
 struct Model {
@@ -249,5 +252,19 @@ impl Model {
         let found: Vec<Changed> =
             found.into_iter().map(|found| (found.tuple, found.events[0], found.events[1])).collect();
         assert_eq!(found, changes(&self.plain(a), &self.plain(b)), "{a:?} against {b:?}");
+        let diverged = divergence(&self.site.states(), [a, b]).unwrap();
+        let base = diverged.ancestor.map(|ancestor| self.plain(ancestor));
+        for Diverged { tuple, sides } in &diverged.keys {
+            for (since, snapshot) in sides.iter().zip([a, b]) {
+                let event = match since {
+                    Since::Unchanged => base.as_ref().unwrap().get(tuple).copied(),
+                    Since::Set(event) => Some(*event),
+                    Since::Removed => None,
+                };
+                assert_eq!(event, self.plain(snapshot).get(tuple).copied(), "{snapshot:?} at {tuple:?}");
+            }
+        }
+        let all = |key| diverged.keys.binary_search_by_key(&key, |diverged| diverged.tuple).is_ok();
+        assert!(found.iter().all(|changed| all(changed.0)), "{a:?} against {b:?}: a key is missing");
     }
 }
