@@ -7,6 +7,7 @@ pub mod block;
 pub mod body;
 pub mod bytes;
 pub mod cold;
+pub mod event_ids;
 pub mod event_key;
 pub mod event_row;
 pub mod fingerprint;

@@ -8,7 +8,7 @@ use ruma_common::{RoomVersionId, room_version_rules::EventIdFormatVersion};
 
 use crate::{
     encoding::{
-        block, cold,
+        block, cold, event_ids,
         event_key::EventKey,
         event_row::EventRow,
         head::RoomHead,
@@ -20,6 +20,10 @@ use crate::{
     ids::{EventNid, EventTypeNid, RoomNid, SnapshotNid, StateKeyNid, StateTuple},
     kv::wal,
     resolution::content::Content,
+    tables::{
+        event_ids::{decode_candidates, encode_candidates},
+        rows::{decode_current, decode_happening, decode_number, encode_current, encode_happening},
+    },
 };
 
 mod beside;
@@ -34,14 +38,18 @@ pub const DOORS: &[(&str, Door)] = &[
     ("block", block),
     ("body", body),
     ("cold_row", cold_row),
+    ("event_ids", event_ids),
     ("event_key", event_key),
     ("event_row", event_row),
     ("head", head),
+    #[cfg(feature = "cli")]
+    ("import_line", import_line),
     ("json", json),
     ("keys", keys),
     ("list", list),
     ("pack", pack),
     ("pdu", pdu),
+    ("short_row", short_row),
     ("wal", wal),
 ];
 
@@ -87,6 +95,45 @@ pub fn event_key(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let Some(key) = EventKey::of(text, format) else { return false };
     assert_eq!(key.event_id(format).as_deref(), hash.then_some(text), "an event ID has two spellings");
+    true
+}
+
+/// The row of event IDs that has a given event's number: the number, then the value.
+pub fn event_ids(bytes: &[u8]) -> bool {
+    let Some((number, bytes)) = number(bytes) else { return false };
+    let Some(nid) = EventNid::new(number) else { return false };
+    let Ok((first, ids)) = event_ids::decode_row(nid, bytes) else { return false };
+    assert_eq!(
+        first.number() as usize + ids.iter().count(),
+        number as usize + 1,
+        "a row has other events than its own"
+    );
+    assert_eq!(event_ids::encode(ids.iter()), bytes, "IDs are written otherwise than they were read");
+    true
+}
+
+/// A line of an import: a PDU, or a wrapper of one.
+#[cfg(feature = "cli")]
+pub fn import_line(bytes: &[u8]) -> bool {
+    let Some(pdu) = crate::cli::read_line(bytes) else { return false };
+    // A bare PDU may be nested as deep as a wrapper is.
+    if let Some(again) = crate::cli::read_line(&[b"{\"pdu\":", &*pdu, b"}"].concat()) {
+        assert_eq!(again, pdu, "a PDU of a line is read otherwise than it is written");
+    }
+    true
+}
+
+/// The values of a few bytes: the first picks an index row, a position, an entry of the current state or a number.
+pub fn short_row(bytes: &[u8]) -> bool {
+    let Some((table, bytes)) = bytes.split_first() else { return false };
+    let written = match table % 4 {
+        0 => decode_candidates(bytes).map(|read| encode_candidates(&read)),
+        1 => decode_happening(bytes).map(encode_happening),
+        2 => decode_current(bytes).map(encode_current),
+        _ => return decode_number(bytes).is_ok(),
+    };
+    let Ok(written) = written else { return false };
+    assert_eq!(written, bytes, "a row is written otherwise than it was read");
     true
 }
 

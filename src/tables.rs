@@ -1,6 +1,7 @@
 //! The tables of a store: one list of them, and typed access to their rows.
 
 pub mod bodies;
+pub mod event_ids;
 pub mod interning;
 mod membership;
 pub mod purges;
@@ -91,7 +92,7 @@ tables! {
     /// IDs of signing keys by name.
     KEY_IDS = "key_ids" { "ID of a signing key" => "key ID", Derived, Point, Events, by_room: false }
     /// Event IDs by number.
-    EVENT_IDS = "event_ids" { "room event" => "reference hash, event ID if it is no hash", Truth, Point, Events, by_room: true }
+    EVENT_IDS = "event_ids" { "room event" => "sealed: reference hash..., event ID... if they are no hashes", Truth, Point, Events, by_room: true }
     /// Events by a short prefix of their ID; checked against `event_ids`.
     EVENT_INDEX = "event_index" { "first 8 bytes of the event key" => "(room, event)...", Derived, Point, Events, by_room: false }
     /// What is known of each event but its body.

@@ -13,6 +13,7 @@ mod events;
 mod facts;
 mod graph;
 mod head;
+mod ids;
 mod lists;
 mod log;
 mod names;

@@ -92,6 +92,10 @@ fn seeds() -> Seeds {
     }
     let row = ("!room:example.org", vec![1u8, 2, 3], Some(vec!["$a", "$b"]), 1u64 << 40);
     put("cold_row", "full", cold::encode(&row).unwrap());
+    let id = |byte: &'static [u8; 32], text| event_ids::StoredId { hash: byte, text };
+    put("event_ids", "one", numbered(7, event_ids::encode([id(&[7; 32], None)].into_iter())));
+    put("event_ids", "one-v1", numbered(7, event_ids::encode([id(&[7; 32], Some("$1:b.org"))].into_iter())));
+    put("event_ids", "group", numbered(127, event_ids::encode((64..=127).map(|_| id(&[8; 32], None)))));
     put("event_key", "v1", b"\x00$1435641916114394fHBLK:matrix.org".to_vec());
     put("event_key", "v2", b"\x01$+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/s".to_vec());
     put("event_key", "v3", b"\x02$-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s".to_vec());
@@ -102,6 +106,12 @@ fn seeds() -> Seeds {
     put("event_row", "collected", numbered(301, collected.encode(nid(301))));
     put("head", "new", RoomHead::default().encode());
     put("head", "forked", forked_head().encode());
+    #[cfg(feature = "cli")]
+    put(
+        "import_line",
+        "wrapper",
+        br#"{"event_id":"$e","kind":"old","origin":"o.org","pdu":{"type":"t"},"state":["$s"]}"#.to_vec(),
+    );
     put("json", "escapes", br#"{"b":[1,-2,{"\u00e9\ud83d\ude00":"\n\"\\/"}],"a":null,"a":true}"#.to_vec());
     put("json", "numbers", b" [0,-0,1e16,1.5,1E-7,123456789012345678901234567890,9007199254740992] ".to_vec());
     put("keys", "neighbours", [7u32, 1, 255, 7, 1, 256].map(u32::to_be_bytes).concat());
@@ -109,6 +119,10 @@ fn seeds() -> Seeds {
     put("pack", "linear", numbered(512, pack::encode(&linear_pack())));
     put("pack", "exceptions", numbered(512, pack::encode(&odd_pack())));
     put("pack", "collected", numbered(512, pack::encode(&collected_pack())));
+    put("short_row", "index", b"\x00\x01\x07\x02\xac\x02".to_vec());
+    put("short_row", "position", b"\x01\xac\x02".to_vec());
+    put("short_row", "member", b"\x02\xac\x02\x01".to_vec());
+    put("short_row", "number", b"\x03\xac\x02".to_vec());
     put("wal", "fragments", [wal_record(1, b"a"), wal_record(2, b"bc"), wal_record(4, b"d")].concat());
     put("wal", "torn", [wal_record(1, b"abc"), wal_record(1, b"def")[..9].to_vec()].concat());
     for (name, bytes) in pdus() {

@@ -25,11 +25,9 @@ use crate::{
     tables::{
         AUTH_CHILDREN,
         bodies::Bodies,
+        event_ids::EventIdentity,
         interning::member_type,
-        rows::{
-            CurrentEntry, EventIdentity, Happening, put_current, put_event_row, put_identity, put_position,
-            put_prev_child,
-        },
+        rows::{CurrentEntry, Happening, put_current, put_event_row, put_position, put_prev_child},
     },
 };
 
@@ -88,7 +86,7 @@ impl RoomWriter {
                 key: pdu.key(),
                 reference_hash: *pdu.reference_hash(),
             };
-            put_identity(batch, &self.room, nid, &identity);
+            self.engine.rows().put_identity(batch, &self.room, nid, &identity)?;
             self.adopt(nid, &identity, &references.children, draft)?;
         }
         let counts = &mut draft.head.counts;

@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use super::engine::Engine;
 use crate::{
-    encoding::{event_key::EventKey, keys},
+    encoding::{event_ids::GROUP, event_key::EventKey, keys},
     error::Result,
-    ids::RoomNid,
+    ids::{EventNid, RoomNid},
     kv::{Batch, Direction, TableId, prefix_end},
     tables::{
         CURRENT_STATE, EVENT_IDS, PURGES, TABLES,
+        event_ids::decode_ids,
         interning::member_type,
         purges::put_purge,
-        rows::{Room, corrupt, decode_identity},
+        rows::{Room, corrupt, missing},
     },
 };
 
@@ -105,11 +106,12 @@ impl Engine {
     /// Takes a page of events out of the index; gives where the next page begins.
     fn purge_index(&self, room: &Room, from: &[u8]) -> Result<Option<Vec<u8>>> {
         let rows = self.rows();
-        let page = self.page(EVENT_IDS, room.nid, from)?;
-        let mut event_keys = Vec::with_capacity(page.len());
-        for (key, value) in &page {
-            let identity = decode_identity(room, value).map_err(|malformed| corrupt(EVENT_IDS, key, malformed))?;
-            event_keys.push(identity.key);
+        let page = self.page(EVENT_IDS, room.nid, from, STEP_ROWS / GROUP as usize)?;
+        let mut event_keys = Vec::new();
+        for (key, value) in &page.rows {
+            let event = keys::last_number(key).and_then(EventNid::new).ok_or_else(|| missing(EVENT_IDS, key))?;
+            let ids = decode_ids(room, event, value).map_err(|malformed| corrupt(EVENT_IDS, key, malformed))?;
+            event_keys.extend(ids.into_iter().map(|(_, identity)| identity.key));
         }
         // Events whose keys begin alike share a row, which is to be read and written once.
         event_keys.sort_unstable_by_key(EventKey::prefix);
@@ -122,14 +124,14 @@ impl Engine {
         if !batch.is_empty() {
             self.write(batch)?;
         }
-        Ok(next_page(&page))
+        Ok(page.next)
     }
 
     /// Deletes the memberships of a page of members by user; gives where the next page begins.
     fn purge_members(&self, room: RoomNid, from: &[u8]) -> Result<Option<Vec<u8>>> {
-        let page = self.page(CURRENT_STATE, room, from)?;
+        let page = self.page(CURRENT_STATE, room, from, STEP_ROWS)?;
         let mut batch = Batch::default();
-        for (key, _) in &page {
+        for (key, _) in &page.rows {
             let tuple = keys::tuple_of_current(key);
             if let Some(tuple) = tuple.filter(|tuple| Some(tuple.event_type) == member_type()) {
                 batch.delete(crate::tables::USER_ROOMS, keys::user_room(tuple.state_key, room));
@@ -138,16 +140,17 @@ impl Engine {
         if !batch.is_empty() {
             self.write(batch)?;
         }
-        Ok(next_page(&page))
+        Ok(page.next)
     }
 
-    fn page(&self, table: TableId, room: RoomNid, from: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let mut page = Vec::new();
+    fn page(&self, table: TableId, room: RoomNid, from: &[u8], limit: usize) -> Result<Page> {
+        let mut rows = Vec::new();
         self.store().scan(table, &keys::room(room), from, Direction::Forward, &mut |key, value| {
-            page.push((key.to_vec(), value.to_vec()));
-            Ok(page.len() < STEP_ROWS)
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(rows.len() < limit)
         })?;
-        Ok(page)
+        let last = rows.last().filter(|_| rows.len() >= limit);
+        Ok(Page { next: last.map(|(last, _)| [last.as_slice(), &[0]].concat()), rows })
     }
 
     /// Drops a room's rows from memory.
@@ -159,10 +162,10 @@ impl Engine {
     }
 }
 
-/// The first key after a page, if it is full.
-fn next_page(page: &[(Vec<u8>, Vec<u8>)]) -> Option<Vec<u8>> {
-    let (last, _) = page.last().filter(|_| page.len() >= STEP_ROWS)?;
-    Some([last.as_slice(), &[0]].concat())
+/// Some rows of a table, and the first key after them if there may be more.
+struct Page {
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    next: Option<Vec<u8>>,
 }
 
 /// The range of a room's rows in every table that is keyed by room.

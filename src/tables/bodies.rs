@@ -6,8 +6,9 @@ use smallvec::SmallVec;
 
 use super::{
     EVENT_BODIES,
+    event_ids::EventIdentity,
     interning::{Interner, UsedNames},
-    rows::{EventIdentity, Room, Rows, corrupt, missing},
+    rows::{Room, Rows, corrupt, missing},
 };
 use crate::{
     encoding::{

@@ -2,7 +2,8 @@
 
 use super::{
     EVENT_INDEX, HEADS, META, PURGES, ROOM_IDS, ROOMS,
-    rows::{Room, RoomRow, Rows, decode_room, encode_candidates, missing},
+    event_ids::encode_candidates,
+    rows::{Room, RoomRow, Rows, decode_room, missing},
 };
 use crate::{
     encoding::{

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::membership::Membership;
 use super::{
-    AUTH_CHILDREN, CURRENT_STATE, EVENT_IDS, EVENT_INDEX, EVENT_ROWS, HEADS, LISTS, PARKED, POSITIONS, PREV_CHILDREN,
-    ROOM_IDS, ROOMS, USER_ROOMS, WAITS, name,
+    AUTH_CHILDREN, CURRENT_STATE, EVENT_ROWS, HEADS, LISTS, PARKED, POSITIONS, PREV_CHILDREN, ROOM_IDS, ROOMS,
+    USER_ROOMS, WAITS, name,
 };
 use crate::{
     encoding::{
@@ -45,17 +45,6 @@ impl RoomRow {
     pub(super) fn of(room: &Room) -> Self {
         Self { id: room.id.to_string(), version: room.version.to_string() }
     }
-}
-
-/// The ID of an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventIdentity {
-    /// The event ID.
-    pub event_id: Box<str>,
-    /// What the index knows it by.
-    pub key: EventKey,
-    /// Its reference hash.
-    pub reference_hash: [u8; 32],
 }
 
 /// What happened at a position of a room.
@@ -204,64 +193,6 @@ impl<'a> Rows<'a> {
     pub fn event_row(&self, room: RoomNid, event: EventNid) -> Result<EventRow> {
         let key = keys::event(room, event);
         self.load(EVENT_ROWS, &key, |bytes| EventRow::decode(event, unseal(&key, bytes)?))
-    }
-
-    /// Loads the ID of an event.
-    pub fn event_identity(&self, room: &Room, event: EventNid) -> Result<EventIdentity> {
-        let key = keys::event(room.nid, event);
-        self.load(EVENT_IDS, &key, |bytes| decode_identity(room, bytes))
-    }
-
-    /// Loads the IDs of events, in their order.
-    pub fn event_identities(&self, room: &Room, events: &[EventNid]) -> Result<Vec<EventIdentity>> {
-        let stored: Vec<[u8; 8]> = events.iter().map(|event| keys::event(room.nid, *event)).collect();
-        let by_slice: Vec<&[u8]> = stored.iter().map(<[u8; 8]>::as_slice).collect();
-        let values = if by_slice.is_empty() { Vec::new() } else { self.read.multi_get(EVENT_IDS, &by_slice)? };
-        let decode = |(key, value): (&[u8; 8], Option<Vec<u8>>)| {
-            let value = value.ok_or_else(|| missing(EVENT_IDS, key))?;
-            decode_identity(room, &value).map_err(|malformed| corrupt(EVENT_IDS, key, malformed))
-        };
-        stored.iter().zip(values).map(decode).collect()
-    }
-
-    /// The events whose key begins as `event_key` does: candidates, to be checked by [`Rows::event_identity`].
-    pub(super) fn candidates(&self, event_key: &EventKey) -> Result<Vec<(RoomNid, EventNid)>> {
-        let index_key = event_key.prefix();
-        Ok(self.decode(EVENT_INDEX, &index_key, decode_candidates)?.unwrap_or_default())
-    }
-
-    /// Finds an event in a room.
-    pub fn find_event(&self, room: &Room, event_key: &EventKey) -> Result<Option<EventNid>> {
-        for (owner, event) in self.candidates(event_key)? {
-            if owner == room.nid && self.event_identity(room, event)?.key == *event_key {
-                return Ok(Some(event));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Finds the rooms of this store that have an event of this ID.
-    pub fn rooms_of_event(&self, event_id: &str) -> Result<Vec<(Room, EventNid)>> {
-        let mut found = Vec::new();
-        for event_key in EventKey::any_format(event_id) {
-            for (owner, event) in self.candidates(&event_key)? {
-                let Some(room) = self.unless_purged(owner)? else { continue };
-                if *self.event_identity(&room, event)?.event_id == *event_id {
-                    found.push((room, event));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Adds an event to the index row of its key, which may be shared with events whose IDs begin alike.
-    pub fn put_index(&self, batch: &mut Batch, event_key: &EventKey, room: RoomNid, event: EventNid) -> Result<()> {
-        let mut candidates = self.candidates(event_key)?;
-        candidates.push((room, event));
-        candidates.sort_unstable();
-        candidates.dedup();
-        batch.put(EVENT_INDEX, event_key.prefix(), encode_candidates(&candidates));
-        Ok(())
     }
 
     /// What happened in a room from a position on, ascending; `visit` returns `false` to end.
@@ -424,25 +355,9 @@ pub fn put_event_row(batch: &mut Batch, room: RoomNid, event: EventNid, row: &Ev
     batch.put(EVENT_ROWS, key, value);
 }
 
-/// Writes the ID of an event.
-pub fn put_identity(batch: &mut Batch, room: &Room, event: EventNid, identity: &EventIdentity) {
-    let mut value = identity.reference_hash.to_vec();
-    if !identity.key.is_hash_of(&identity.reference_hash) {
-        value.extend_from_slice(identity.event_id.as_bytes());
-    }
-    batch.put(EVENT_IDS, keys::event(room.nid, event), value);
-}
-
 /// Writes what happened at a position.
 pub fn put_position(batch: &mut Batch, room: RoomNid, position: u32, happening: Happening) {
-    let mut value = Vec::new();
-    let kind = match happening.kind {
-        Kind::Outlier => 0,
-        Kind::Old => 1,
-        Kind::New => 2,
-    };
-    put_varint(&mut value, u64::from(happening.event.number()) * 3 + kind);
-    batch.put(POSITIONS, keys::position(room, position), value);
+    batch.put(POSITIONS, keys::position(room, position), encode_happening(happening));
 }
 
 /// Writes that an event names a prev event, and the mark that there is one that does.
@@ -497,16 +412,6 @@ pub fn encode_membership(membership: Membership) -> [u8; 1] {
     [membership.code()]
 }
 
-/// The value of an index row.
-pub fn encode_candidates(candidates: &[(RoomNid, EventNid)]) -> Vec<u8> {
-    let mut value = Vec::new();
-    for (room, event) in candidates {
-        put_varint(&mut value, u64::from(room.number()));
-        put_varint(&mut value, u64::from(event.number()));
-    }
-    value
-}
-
 pub(crate) fn decode_number(bytes: &[u8]) -> Decoded<u32> {
     let mut cursor = Cursor::new(bytes);
     let number = cursor.varint32()?;
@@ -521,35 +426,15 @@ pub(super) fn decode_room(nid: RoomNid, row: RoomRow) -> Decoded<Room> {
     Ok(Room { nid, id: row.id.into(), version, rules })
 }
 
-pub(crate) fn decode_identity(room: &Room, bytes: &[u8]) -> Decoded<EventIdentity> {
-    let mut cursor = Cursor::new(bytes);
-    let reference_hash = cursor.array()?;
-    let text = std::str::from_utf8(cursor.take(cursor.left())?);
-    let format = room.rules.event_id_format;
-    let (event_id, key) = match text {
-        Ok("") => {
-            let key = EventKey::from_bytes(reference_hash);
-            (key.event_id(format).map(String::into_boxed_str), Some(key))
-        }
-        Ok(text) => (Some(text.into()), EventKey::of(text, format)),
-        Err(_) => (None, None),
+pub(crate) fn encode_happening(happening: Happening) -> Vec<u8> {
+    let kind = match happening.kind {
+        Kind::Outlier => 0,
+        Kind::Old => 1,
+        Kind::New => 2,
     };
-    match (event_id, key) {
-        (Some(event_id), Some(key)) => Ok(EventIdentity { event_id, key, reference_hash }),
-        _ => Err(cursor.malformed("no event ID of the room's version")),
-    }
-}
-
-pub(crate) fn decode_candidates(bytes: &[u8]) -> Decoded<Vec<(RoomNid, EventNid)>> {
-    let mut cursor = Cursor::new(bytes);
-    let mut candidates = Vec::new();
-    while cursor.left() > 0 {
-        match (RoomNid::new(cursor.varint32()?), EventNid::new(cursor.varint32()?)) {
-            (Some(room), Some(event)) => candidates.push((room, event)),
-            _ => return Err(cursor.malformed("a room or event of number 0")),
-        }
-    }
-    Ok(candidates)
+    let mut value = Vec::new();
+    put_varint(&mut value, u64::from(happening.event.number()) * 3 + kind);
+    value
 }
 
 pub(crate) fn decode_happening(bytes: &[u8]) -> Decoded<Happening> {
@@ -566,7 +451,7 @@ pub(crate) fn decode_happening(bytes: &[u8]) -> Decoded<Happening> {
     Ok(Happening { event, kind })
 }
 
-fn decode_current(bytes: &[u8]) -> Decoded<CurrentEntry> {
+pub(crate) fn decode_current(bytes: &[u8]) -> Decoded<CurrentEntry> {
     let mut cursor = Cursor::new(bytes);
     let event = EventNid::new(cursor.varint32()?).ok_or(cursor.malformed("an event of number 0"))?;
     let membership = if cursor.left() == 0 {

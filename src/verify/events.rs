@@ -3,6 +3,7 @@
 use super::{
     RoomCheck,
     facts::{Fact, Judged},
+    ids::IdStream,
     streams::RowStream,
 };
 use crate::{
@@ -20,9 +21,10 @@ use crate::{
     kv::{Direction, TableId},
     resolution::content::Content,
     tables::{
-        EVENT_BODIES, EVENT_IDS, EVENT_INDEX, EVENT_ROWS,
+        EVENT_BODIES, EVENT_INDEX, EVENT_ROWS,
+        event_ids::{EventIdentity, decode_candidates},
         interning::member_type,
-        rows::{EventIdentity, Membership, decode_candidates, decode_identity},
+        rows::Membership,
     },
 };
 
@@ -31,12 +33,12 @@ impl RoomCheck<'_, '_> {
     /// agree, and in the index.
     pub(super) fn check_events(&mut self) -> Result<()> {
         let prefix = keys::room(self.room.nid);
-        let [mut ids, mut rows, mut bodies] =
-            [EVENT_IDS, EVENT_ROWS, EVENT_BODIES].map(|table| RowStream::new(self.check, table, &prefix));
+        let [mut rows, mut bodies] = [EVENT_ROWS, EVENT_BODIES].map(|table| RowStream::new(self.check, table, &prefix));
         let last = match &self.head {
             Some(head) => head.last_event,
             None => self.last_number(EVENT_ROWS)?,
         };
+        let mut ids = IdStream::new(self.check, self.room, last);
         for nid in (1..=last).filter_map(EventNid::new) {
             let key = keys::event(self.room.nid, nid);
             if ids.is_at_end(self.check)? && rows.is_at_end(self.check)? && bodies.is_at_end(self.check)? {
@@ -44,10 +46,9 @@ impl RoomCheck<'_, '_> {
                 self.check.problem(EVENT_ROWS, &key, what);
                 break;
             }
-            let id = ids.take(self.check, &key)?;
+            let identity = ids.take(self.check, nid)?;
             let row = rows.take(self.check, &key)?;
             self.check.counts().events = self.check.counts().events.saturating_add(u64::from(row.is_some()));
-            let identity = id.and_then(|id| self.identity(nid, &key, &id));
             let unsealed = row.map(|row| unseal(&key, &row).and_then(|row| EventRow::decode(nid, row)));
             let row = unsealed.and_then(|row| self.check.decoded(EVENT_ROWS, &key, row));
             let body = if row.as_ref().is_none_or(EventRow::has_body) {
@@ -81,15 +82,6 @@ impl RoomCheck<'_, '_> {
         });
         self.check.readable(table, &start, scanned)?;
         Ok(last)
-    }
-
-    fn identity(&mut self, nid: EventNid, key: &[u8], id: &[u8]) -> Option<EventIdentity> {
-        let identity = self.check.decoded(EVENT_IDS, key, decode_identity(self.room, id))?;
-        let hash_bytes = identity.reference_hash.len();
-        if identity.key.is_hash_of(&identity.reference_hash) && id.len() > hash_bytes {
-            self.check.problem(EVENT_IDS, key, format!("event {} has a text beside the hash that it is", nid.number()));
-        }
-        Some(identity)
     }
 
     /// The PDU of an event; whatever it takes from elsewhere that is wrong is told of as wrong in the body.

@@ -9,8 +9,9 @@ use crate::{
     ids::{EventNid, RoomNid, StateKeyNid, StateTuple},
     tables::{
         EVENT_INDEX, USER_ROOMS,
+        event_ids::{decode_candidates, encode_candidates},
         interning::member_type,
-        rows::{decode_candidates, encode_candidates, encode_membership},
+        rows::encode_membership,
     },
 };
 
