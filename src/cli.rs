@@ -188,12 +188,6 @@ impl Arguments {
     }
 }
 
-/// The PDU of a line of `import`, for the fuzz targets; `None` if the line is malformed.
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn read_line(line: &[u8]) -> Option<Vec<u8>> {
-    wrapper::parse(line, None).ok().map(|line| line.input.pdu)
-}
-
 /// Writes a line to stderr.
 fn complain(what: fmt::Arguments<'_>) {
     // If stderr is gone, nobody can be told so.

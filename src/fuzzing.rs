@@ -18,6 +18,7 @@ use crate::{
         pdu::{self, Pdu},
     },
     ids::{EventNid, EventTypeNid, RoomNid, SnapshotNid, StateKeyNid, StateTuple},
+    import_line,
     kv::wal,
     resolution::content::Content,
     tables::{
@@ -42,7 +43,6 @@ pub const DOORS: &[(&str, Door)] = &[
     ("event_key", event_key),
     ("event_row", event_row),
     ("head", head),
-    #[cfg(feature = "cli")]
     ("import_line", import_line),
     ("json", json),
     ("keys", keys),
@@ -113,12 +113,12 @@ pub fn event_ids(bytes: &[u8]) -> bool {
 }
 
 /// A line of an import: a PDU, or a wrapper of one.
-#[cfg(feature = "cli")]
 pub fn import_line(bytes: &[u8]) -> bool {
-    let Some(pdu) = crate::cli::read_line(bytes) else { return false };
+    let Ok(line) = import_line::parse(bytes, None) else { return false };
+    let _ = line.room_id.is_some();
     // A bare PDU may be nested as deep as a wrapper is.
-    if let Some(again) = crate::cli::read_line(&[b"{\"pdu\":", &*pdu, b"}"].concat()) {
-        assert_eq!(again, pdu, "a PDU of a line is read otherwise than it is written");
+    if let Ok(again) = import_line::parse(&[b"{\"pdu\":", &*line.input.pdu, b"}"].concat(), None) {
+        assert_eq!(again.input.pdu, line.input.pdu, "a PDU of a line is read otherwise than it is written");
     }
     true
 }

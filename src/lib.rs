@@ -63,6 +63,8 @@ pub mod fuzzing;
 #[cfg(any(test, feature = "bench"))]
 pub mod generate;
 mod ids;
+#[cfg(any(test, feature = "cli", feature = "fuzzing"))]
+mod import_line;
 mod input;
 pub mod kv;
 pub mod query;

@@ -23,10 +23,10 @@ use super::{
     lines::{LINE_BYTES_MAX, Lines, Unreadable},
     output::{Output, grouped},
     store::Place,
-    wrapper,
 };
 use crate::{
     error::{Error, ErrorKind},
+    import_line,
     input::{Durability, Ticket},
     room::outcome::{Input, Kind},
     server::{Options, RoomServer},
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The room version, for events of unknown rooms whose line tells none
-    #[arg(long, value_name = "V", value_parser = wrapper::room_version)]
+    #[arg(long, value_name = "V", value_parser = import_line::room_version)]
     room_version: Option<RoomVersionId>,
     /// Tell what came of each line, as soon as it is on stable storage
     #[arg(long)]
@@ -271,8 +271,8 @@ impl Plan<'_> {
                     return Some(Step::End(if is_torn { What::Invalid(why) } else { What::Unreadable(why) }));
                 }
             };
-            return Some(Step::Line(match wrapper::parse(line, self.room_version) {
-                Ok(wrapper::Line { input, room_id }) => submit(server, control, &input, room_id, tokens),
+            return Some(Step::Line(match import_line::parse(line, self.room_version) {
+                Ok(import_line::Line { input, room_id }) => submit(server, control, &input, room_id, tokens),
                 Err(why) => What::Invalid(why),
             }));
         }

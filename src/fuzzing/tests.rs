@@ -106,7 +106,6 @@ fn seeds() -> Seeds {
     put("event_row", "collected", numbered(301, collected.encode(nid(301))));
     put("head", "new", RoomHead::default().encode());
     put("head", "forked", forked_head().encode());
-    #[cfg(feature = "cli")]
     put(
         "import_line",
         "wrapper",

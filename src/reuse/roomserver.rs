@@ -8,13 +8,13 @@ use super::{
     names::{Names, key, tuple},
 };
 use crate::{
-    encoding::block::Entry,
+    encoding::{block::Entry, pack::Seal},
     error::{Error, Result},
     ids::{EventNid, RoomNid, SnapshotNid, StateTuple},
     kv::{Batch, Read, Store, TableId, TableSpec},
     state::{
         Sealed, build_derived,
-        difference::{Difference, differences, divergence, step},
+        difference::{Difference, differences, divergence},
         log,
         log::Log,
         read,
@@ -167,4 +167,15 @@ impl Layout for Roomserver {
         }
         Ok(counted)
     }
+}
+
+/// What a snapshot changed in its parent, ascending: its own row of the log says it. `None` if `from` is not the parent of
+/// `to`, or the row does not say it.
+fn step(source: &StoredStates<'_>, from: SnapshotNid, to: SnapshotNid) -> Result<Option<Vec<Entry>>> {
+    if to.is_empty() {
+        return Ok(None);
+    }
+    let mut walk = read::LogWalk::new(source);
+    let row = walk.row(to)?;
+    Ok((row.parent == from && row.seal != Seal::Whole).then(|| row.entries.to_vec()))
 }

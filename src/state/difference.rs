@@ -93,17 +93,6 @@ pub fn divergence<S: StateSource + ?Sized>(source: &S, snapshots: [SnapshotNid; 
     Ok(Divergence { ancestor: None, keys: keys.collect() })
 }
 
-/// What a snapshot changed in its parent, ascending: its own row of the log says it. `None` if `from` is not the parent of
-/// `to`, or the row does not say it.
-pub fn step<S: StateSource + ?Sized>(source: &S, from: SnapshotNid, to: SnapshotNid) -> Result<Option<Vec<Entry>>> {
-    if to.is_empty() {
-        return Ok(None);
-    }
-    let mut walk = LogWalk::new(source);
-    let row = walk.row(to)?;
-    Ok((row.parent == from && row.seal != Seal::Whole).then(|| row.entries.to_vec()))
-}
-
 /// How two snapshots diverged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Divergence {

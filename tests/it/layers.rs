@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["room"],
     &["input"],
     &["server", "query", "output", "stats", "upkeep", "verify"],
-    &["generate"],
+    &["generate", "import_line"],
     &["reuse"],
     &["cli", "fuzzing"],
 ];
