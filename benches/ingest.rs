@@ -201,7 +201,7 @@ fn fixture(name: &str) -> Option<Stream> {
 }
 
 fn run(backend: &'static str, workload: &Workload, mode: Mode) -> Result<Run> {
-    let backend = Backend::open(backend)?;
+    let backend = Backend::open(backend, false)?;
     let streams: Vec<&Stream> = workload.streams(mode).collect();
     let (elapsed, ticks) = match (mode, streams.as_slice()) {
         (Mode::Direct, [only]) => direct(&backend, only)?,

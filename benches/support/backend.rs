@@ -30,8 +30,9 @@ impl std::fmt::Display for Backend {
 }
 
 impl Backend {
-    /// A new store on one of the [`BACKENDS`].
-    pub fn open(name: &'static str) -> Result<Self> {
+    /// A new store on one of the [`BACKENDS`]. With `yields_cpu`, what it does in the background takes no core from the
+    /// benchmark.
+    pub fn open(name: &'static str, yields_cpu: bool) -> Result<Self> {
         #[cfg(feature = "rocksdb")]
         if name == "rocksdb" {
             use roomserver::{
@@ -41,7 +42,8 @@ impl Backend {
 
             let directory =
                 tempfile::tempdir().map_err(|error| Error::new(ErrorKind::Unavailable, error.to_string()))?;
-            let rocks = RocksStore::open(directory.path(), &specs(), &RocksOptions::default())?;
+            let rocks =
+                RocksStore::open(directory.path(), &specs(), &RocksOptions { yields_cpu, ..RocksOptions::default() })?;
             let store: Arc<dyn Store> = Arc::new(rocks);
             return Ok(Self { name, store: Arc::new(Counting::new(store)), _directory: Some(directory) });
         }

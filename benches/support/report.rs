@@ -15,9 +15,13 @@ pub struct Arguments {
 impl Arguments {
     /// Reads the command line; what `cargo bench` adds is passed over.
     pub fn read() -> Self {
-        let given: Vec<String> = std::env::args().skip(1).collect();
-        let has = |flag: &str| given.iter().any(|argument| argument == flag);
-        Self { json: has("--json"), quick: has("--quick"), given }
+        let read = Self { json: false, quick: false, given: std::env::args().skip(1).collect() };
+        Self { json: read.has("--json"), quick: read.has("--quick"), ..read }
+    }
+
+    /// Tells whether a flag is given.
+    pub fn has(&self, flag: &str) -> bool {
+        self.given.iter().any(|argument| argument == flag)
     }
 
     /// Tells whether `value` is what a flag asks for, or the flag is not given.

@@ -19,7 +19,7 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::BACKGROUND_ERRORS;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ChecksumType, ColumnFamily,
-    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, Env,
     FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
@@ -36,12 +36,17 @@ pub struct RocksOptions {
     ///
     /// The write-ahead log grows to at most four times as much, which bounds the time that an open after a crash takes.
     pub write_buffer_bytes: usize,
+    /// Whether flushes and compactions have the lowest CPU priority, in this store and all others of the process.
+    ///
+    /// On a machine with few cores a write then never waits for a core that they have. In return, where other programs take
+    /// all cores for long, they fall behind, and writes are refused until they have caught up.
+    pub yields_cpu: bool,
 }
 
 impl Default for RocksOptions {
-    /// 64 MiB of cache, 32 MiB of write buffers.
+    /// 64 MiB of cache, 32 MiB of write buffers, usual priorities.
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, write_buffer_bytes: 32 << 20 }
+        Self { cache_bytes: 64 << 20, write_buffer_bytes: 32 << 20, yields_cpu: false }
     }
 }
 
@@ -102,7 +107,12 @@ impl RocksStore {
             check_families(directory, specs)?;
         }
         let cache = Cache::new_lru_cache(cache_bytes(options));
-        let db = DB::open_cf_descriptors(&database_options(options), directory, families(specs, options, &cache)?)
+        let mut database = database_options(options);
+        if options.yields_cpu {
+            let env = Env::new().map_err(|error| failure("the priority of threads cannot be set".to_owned(), error))?;
+            yield_cpu(env, &mut database);
+        }
+        let db = DB::open_cf_descriptors(&database, directory, families(specs, options, &cache)?)
             .map_err(|error| failure(format!("the store in {} does not open", directory.display()), error))?;
         let mut writes = WriteOptions::default();
         writes.set_no_slowdown(true);
@@ -443,6 +453,13 @@ fn database_options(options: &RocksOptions) -> Options {
     database.set_stats_dump_period_sec(0);
     database.set_stats_persist_period_sec(0);
     database
+}
+
+/// Lowers the priority of the threads that flush and compact. They belong to the process, not to a store.
+fn yield_cpu(mut env: Env, database: &mut Options) {
+    env.lower_thread_pool_cpu_priority();
+    env.lower_high_priority_thread_pool_cpu_priority();
+    database.set_env(&env);
 }
 
 fn write_buffer_bytes(options: &RocksOptions) -> usize {

@@ -381,3 +381,45 @@ fn blocks_that_are_cached_are_not_read_again() {
     store.drop_cached_blocks(&options);
     assert_eq!(count(&[5, 5, 6]), 1);
 }
+
+/// The priority of each thread of RocksDB in this process.
+#[cfg(target_os = "linux")]
+fn priorities() -> Vec<(String, i64)> {
+    let mut found = Vec::new();
+    for task in fs::read_dir("/proc/self/task").unwrap() {
+        let text = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        let Some((name, rest)) = text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')) else { continue };
+        if name.starts_with("rocksdb:") {
+            let nice = rest.split_whitespace().nth(16).unwrap();
+            found.push((name.to_owned(), nice.parse().unwrap()));
+        }
+    }
+    found
+}
+
+/// In a process of its own, since priorities are those of all stores of the process.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_yield_have_the_lowest_priority() {
+    const CHILD: &str = "ROOMSERVER_TEST_YIELDS_CPU";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "kv::rocksdb::tests::threads_that_yield_have_the_lowest_priority";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name]).env(CHILD, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let usual = RocksStore::open(directory.path().join("a").as_path(), TABLES, &RocksOptions::default()).unwrap();
+    put(&usual, LEFT, b"a", b"b").unwrap();
+    usual.flush(true).unwrap();
+    assert!(priorities().iter().all(|(_, nice)| *nice == 0), "{:?}", priorities());
+    let options = RocksOptions { yields_cpu: true, ..RocksOptions::default() };
+    let store = RocksStore::open(directory.path().join("b").as_path(), TABLES, &options).unwrap();
+    for round in 0..4u8 {
+        put(&store, LEFT, &[round], b"b").unwrap();
+        store.flush(true).unwrap();
+    }
+    let found = priorities();
+    assert!(!found.is_empty() && found.iter().any(|(_, nice)| *nice == 19), "{found:?}");
+}
