@@ -79,17 +79,14 @@ impl Freed {
 
     /// Adds what is freed elsewhere.
     pub(crate) fn add(&mut self, other: Self) {
-        let Self { events, bodies, snapshots, lists, blocks, bytes } = other;
-        for (sum, more) in [
-            (&mut self.events, events),
-            (&mut self.bodies, bodies),
-            (&mut self.snapshots, snapshots),
-            (&mut self.lists, lists),
-            (&mut self.blocks, blocks),
-            (&mut self.bytes, bytes),
-        ] {
-            *sum = sum.saturating_add(more);
-        }
+        let mut counted = self.counted();
+        counted.add(other.counted());
+        *self = Self::of(counted, self.bytes.saturating_add(other.bytes));
+    }
+
+    fn counted(self) -> Counted {
+        let Self { events, bodies, snapshots, lists, blocks, bytes: _ } = self;
+        Counted { events, bodies, snapshots, lists, blocks }
     }
 }
 
