@@ -4,6 +4,7 @@
 //! snapshots, plus the few changes since: the packed log. Changes of one key cost a few bytes whatever the size of the
 //! room; see `docs/design.md`.
 
+pub mod collect;
 pub mod difference;
 pub mod fingerprint;
 pub mod log;

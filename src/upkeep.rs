@@ -10,11 +10,12 @@ use ruma_common::OwnedEventId;
 use crate::{
     error::{Error, Result},
     room::{
-        collect::{Counted, Marks, Plan, STEP_EVENTS, Scope, Touched, doomed},
+        collect::{Counted, Marks, STEP_EVENTS, Scope, Touched, doomed, plan_of},
         outcome::Kind,
         purge::Purging,
     },
     server::RoomServer,
+    state::collect::Plan,
     tables::rows::{Room, Rows},
 };
 
@@ -223,7 +224,7 @@ impl RoomServer {
         let view = self.engine.store().snapshot();
         let rows = Rows::new(&*view);
         let head = rows.head(room.nid)?;
-        let mut plan = Plan::new(rows, room.nid, &head)?;
+        let mut plan = plan_of(rows, room.nid, &head)?;
         plan.find_events(&self.engine.stored_states(&*view, room.nid, &head))?;
         let marks = Marks::new(rows, room.nid, &head, &plan)?;
         Ok((plan, marks))
@@ -268,7 +269,6 @@ impl RoomServer {
 
 /// What [`RoomServer::gc`] would free in a room without touching its history.
 pub(crate) fn collectable(rows: Rows<'_>, room: &Room) -> Result<Freed> {
-    let plan = Plan::new(rows, room.nid, &rows.head(room.nid)?)?;
-    let (counted, bytes) = plan.counted();
-    Ok(Freed::of(counted, bytes))
+    let (dropped, bytes) = plan_of(rows, room.nid, &rows.head(room.nid)?)?.counted();
+    Ok(Freed::of(dropped.into(), bytes))
 }

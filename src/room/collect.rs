@@ -12,19 +12,21 @@
 //!
 //! Every batch leaves a whole store. Numbers of events and of snapshots are never given out again.
 
-mod bits;
 mod marks;
-mod plan;
 mod sweep;
 
 use std::collections::BTreeMap;
 
-pub use self::{marks::Marks, plan::Plan};
+pub use self::marks::Marks;
 use crate::{
-    encoding::event_row::EventRow,
+    encoding::{
+        event_row::{EventRow, Remains},
+        head::RoomHead,
+    },
     error::Result,
-    ids::{EventNid, RoomNid},
+    ids::{EventNid, RoomNid, SnapshotNid},
     kv::{Batch, Op, TableId},
+    state::collect::{Bits, Dropped, Plan, Retained},
     tables::{HEADS, rows::Rows},
 };
 
@@ -71,6 +73,13 @@ impl Counted {
     }
 }
 
+impl From<Dropped> for Counted {
+    fn from(dropped: Dropped) -> Self {
+        let Dropped { snapshots, lists, blocks } = dropped;
+        Self { snapshots, lists, blocks, ..Self::default() }
+    }
+}
+
 /// The part of each table in which rows were deleted or replaced: its first and its last key.
 #[derive(Debug, Clone, Default)]
 pub struct Touched(BTreeMap<u16, (Vec<u8>, Vec<u8>)>);
@@ -106,6 +115,29 @@ impl Touched {
     }
 }
 
+/// What cannot be reached in a room. Reads all its event rows, packs and lists, and the names of its blocks.
+///
+/// A snapshot is retained that stands beside an event, is the current state, or what a merge gave that can be asked for
+/// again.
+pub fn plan_of(rows: Rows<'_>, room: RoomNid, head: &RoomHead) -> Result<Plan> {
+    let mut snapshots = Bits::default();
+    rows.event_rows(room, &mut |_, row| {
+        if let Some(states) = row.states {
+            snapshots.set(states.before.number());
+            snapshots.set(states.after.number());
+        }
+        Ok(())
+    })?;
+    let taken = |snapshot: &SnapshotNid| snapshot.is_empty() || snapshots.has(snapshot.number());
+    let merges = head.merges.iter().filter(|merge| merge.parents.iter().all(taken));
+    let results: Vec<SnapshotNid> = merges.map(|merge| merge.result).collect();
+    for snapshot in results.into_iter().chain([head.current.snapshot]) {
+        snapshots.set(snapshot.number());
+    }
+    let last = SnapshotNid::new(head.last_snapshot);
+    Plan::new(rows, room, Retained { last, gone: head.collected.snapshots, snapshots })
+}
+
 /// The events that lose their states under a scope, newest first, as one view has the room.
 ///
 /// A rejected event that a retained one names among its auth events stays: that is why the other was rejected, and who
@@ -116,7 +148,7 @@ pub fn doomed(rows: Rows<'_>, room: RoomNid, scope: Scope) -> Result<Vec<EventNi
         return Ok(doomed);
     }
     let head = rows.head(room)?;
-    let [mut named, mut cited] = [bits::Bits::default(), bits::Bits::default()];
+    let [mut named, mut cited] = [Bits::default(), Bits::default()];
     rows.event_rows(room, &mut |nid, row| {
         let reasons = named.has(nid.number()) && row.verdict.is_rejected();
         let old = scope.before.is_some_and(|before| row.position < before);
@@ -138,5 +170,5 @@ pub fn doomed(rows: Rows<'_>, room: RoomNid, scope: Scope) -> Result<Vec<EventNi
 
 /// Tells whether an event has states, or could have had, that it may lose.
 fn is_collectable(row: &EventRow, is_extremity: bool) -> bool {
-    row.in_graph() && row.remains == crate::encoding::event_row::Remains::All && !is_extremity
+    row.in_graph() && row.remains == Remains::All && !is_extremity
 }

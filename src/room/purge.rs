@@ -11,12 +11,12 @@ use crate::{
     encoding::{event_ids::GROUP, event_key::EventKey, keys},
     error::Result,
     ids::{EventNid, RoomNid},
-    kv::{Batch, Direction, TableId, prefix_end},
+    kv::{Batch, Direction, TableId},
     tables::{
-        CURRENT_STATE, EVENT_IDS, PURGES, TABLES,
+        CURRENT_STATE, EVENT_IDS, PURGES,
         event_ids::decode_ids,
         interning::member_type,
-        purges::put_purge,
+        purges::{delete_room, put_purge, room_ranges},
         rows::{Room, corrupt, missing},
     },
 };
@@ -79,15 +79,13 @@ impl Engine {
             }
             Place::Ranges => {
                 let mut batch = Batch::default();
-                for (table, (start, end)) in ranges(nid) {
-                    batch.delete_range(table, start, end);
-                }
+                delete_room(&mut batch, nid);
                 self.write(batch)?;
                 self.forget_rows(nid);
                 purging.place = Place::Compaction(0);
             }
             Place::Compaction(done) => {
-                if let Some((table, (start, end))) = ranges(nid).nth(*done) {
+                if let Some((table, (start, end))) = room_ranges(nid).nth(*done) {
                     self.store().compact(table, &start, &end)?;
                     *done = done.saturating_add(1);
                     return Ok(true);
@@ -166,13 +164,4 @@ impl Engine {
 struct Page {
     rows: Vec<(Vec<u8>, Vec<u8>)>,
     next: Option<Vec<u8>>,
-}
-
-/// The range of a room's rows in every table that is keyed by room.
-fn ranges(room: RoomNid) -> impl Iterator<Item = (TableId, (Vec<u8>, Vec<u8>))> {
-    let start = keys::room(room).to_vec();
-    // No key begins with the greatest prefix but those of the last room, and none is longer than this.
-    let end = prefix_end(&start).unwrap_or_else(|| vec![0xff; 128]);
-    let tables = (0..).map(TableId).zip(TABLES).filter(|(_, table)| table.by_room);
-    tables.map(move |(table, _)| (table, (start.clone(), end.clone())))
 }

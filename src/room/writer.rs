@@ -10,10 +10,7 @@ use super::{
     merge::Changed,
 };
 use crate::{
-    encoding::{
-        event_row::States,
-        head::{RoomHead, SEALS_MAX},
-    },
+    encoding::{event_row::States, head::RoomHead},
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
     kv::Batch,
@@ -70,12 +67,6 @@ impl RoomWriter {
     /// Tells whether an error left the writer ahead of the store, so that it must be made anew.
     pub fn is_ahead(&self) -> bool {
         self.pending.is_some() || self.log.last().number() != self.head.last_snapshot
-    }
-
-    /// Forgets what is in memory of the log, whose rows are about to be rewritten; `seals` are the newest snapshots with a
-    /// derived list from then on.
-    pub(super) fn reopen_log(&mut self, seals: SmallVec<[SnapshotNid; SEALS_MAX]>) {
-        self.log = Log::open(self.room.nid, SnapshotNid::new(self.head.last_snapshot), seals);
     }
 
     pub(super) fn draft(&self) -> Draft {

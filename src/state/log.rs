@@ -79,6 +79,11 @@ impl Log {
         }
     }
 
+    /// The room.
+    pub fn room(&self) -> RoomNid {
+        self.room
+    }
+
     /// The newest snapshot.
     pub fn last(&self) -> SnapshotNid {
         self.last
@@ -92,6 +97,12 @@ impl Log {
     /// The states of the room, with what the batch at hand will store.
     pub fn states<'a>(&'a self, stored: StoredStates<'a>) -> WriterStates<'a> {
         WriterStates { log: self, stored }
+    }
+
+    /// Learns that the batch at hand rewrites packs, so that none in memory is right; `seals` are the newest snapshots
+    /// with a derived list from then on.
+    pub fn rewritten(&mut self, seals: SmallVec<[SnapshotNid; SEALS_MAX]>) {
+        *self = Self::open(self.room, self.last, seals);
     }
 
     /// Learns that the batch at hand was applied.

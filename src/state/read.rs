@@ -35,12 +35,14 @@ impl<'a, S: StateSource + ?Sized> LogWalk<'a, S> {
 
     /// The rows from that of a snapshot back to the first that branches off or has a list, or to where the pack ends.
     pub fn segment(&mut self, newest: SnapshotNid) -> Result<Segment<'_>> {
-        self.load(newest)?.pack.segment(newest).ok_or_else(|| lacks(newest))
+        let segment = self.load(newest)?.pack.segment(newest).filter(|segment| segment.seal != Seal::Gone);
+        segment.ok_or_else(|| lacks(newest))
     }
 
     /// Looks for a key in these rows.
     fn look(&mut self, newest: SnapshotNid, tuple: StateTuple) -> Result<Step> {
-        self.load(newest)?.look(newest, tuple).ok_or_else(|| lacks(newest))
+        let is_there = |step: &Step| !matches!(step, Step::Parent { seal: Seal::Gone, .. });
+        self.load(newest)?.look(newest, tuple).filter(is_there).ok_or_else(|| lacks(newest))
     }
 
     fn load(&mut self, snapshot: SnapshotNid) -> Result<&LoadedPack> {

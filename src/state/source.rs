@@ -176,6 +176,11 @@ impl<'a> StoredStates<'a> {
         Self { read, caches, room, last, revision: 0, unsettled: &[], fills_caches: true }
     }
 
+    /// The room.
+    pub fn room(&self) -> RoomNid {
+        self.room
+    }
+
     /// Takes packs as they are after so many collections have rewritten them.
     #[must_use]
     pub fn revised(self, revision: u32) -> Self {
@@ -244,6 +249,14 @@ pub fn pack_of(snapshot: SnapshotNid, last: SnapshotNid) -> SnapshotNid {
     let full_end = snapshot.number() | (FULL_ROWS - 1);
     let rows = if full_end <= last.number() { FULL_ROWS } else { OPEN_ROWS };
     SnapshotNid::new((snapshot.number() & !(rows - 1)).max(1))
+}
+
+/// The newest snapshot that the pack of `snapshot` holds, when `last` is the newest one. Who needs the whole pack asks for
+/// it by this: one that a reader cached while it was open may have fewer rows.
+pub fn pack_end(snapshot: SnapshotNid, last: SnapshotNid) -> SnapshotNid {
+    let full_end = snapshot.number() | (FULL_ROWS - 1);
+    let end = if full_end <= last.number() { full_end } else { snapshot.number() | (OPEN_ROWS - 1) };
+    last.min(SnapshotNid::new(end))
 }
 
 impl StateSource for StoredStates<'_> {

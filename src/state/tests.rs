@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::{
     Sealed, build_derived,
+    collect::{Bits, Plan, Retained},
     fingerprint::{EntryNames, StateSummary},
     log::{Change, Log},
     source::{StateCaches, StoredStates},
@@ -19,7 +20,7 @@ use crate::{
     error::Result,
     ids::{EventNid, EventTypeNid, RoomNid, SnapshotNid, StateKeyNid, StateTuple},
     kv::{Batch, Store, memory::MemoryStore},
-    tables::specs,
+    tables::{purges::delete_room, rows::Rows, specs},
 };
 
 /// A state as a plain map.
@@ -45,6 +46,9 @@ struct Site {
     store: Arc<MemoryStore>,
     caches: StateCaches,
     log: Log,
+    /// How often collections rewrote packs, and the last of the snapshots without one.
+    revision: u32,
+    gone: u32,
 }
 
 fn room() -> RoomNid {
@@ -61,12 +65,13 @@ fn event(number: u32) -> EventNid {
 
 impl Site {
     fn new() -> Self {
+        let log = Log::open(room(), SnapshotNid::EMPTY, SmallVec::new());
         let store = Arc::new(MemoryStore::open(&specs()));
-        Self { store, caches: StateCaches::new(1 << 20), log: Log::open(room(), SnapshotNid::EMPTY, SmallVec::new()) }
+        Self { store, caches: StateCaches::new(1 << 20), log, revision: 0, gone: 0 }
     }
 
     fn states(&self) -> StoredStates<'_> {
-        StoredStates::new(&*self.store, &self.caches, room(), self.log.last())
+        StoredStates::new(&*self.store, &self.caches, self.log.room(), self.log.last()).revised(self.revision)
     }
 
     /// The store after a restart: nothing is known but the rows.
@@ -74,7 +79,7 @@ impl Site {
         self.store = Arc::new(self.store.reopen());
         self.caches = StateCaches::new(1 << 20);
         let seals: SmallVec<[SnapshotNid; SEALS_MAX]> = self.log.seals().clone();
-        self.log = Log::open(room(), self.log.last(), seals);
+        self.log = Log::open(self.log.room(), self.log.last(), seals);
     }
 
     /// Appends what makes `after` of `parent`, which is `before`.
@@ -93,7 +98,8 @@ impl Site {
         let changes = changes(before, after);
         let change = Change { parent, second_parent, changes, unforked };
         let mut batch = Batch::default();
-        let stored = StoredStates::new(&*self.store, &self.caches, room(), self.log.last());
+        let stored = StoredStates::new(&*self.store, &self.caches, self.log.room(), self.log.last());
+        let stored = stored.revised(self.revision);
         let snapshot = self.log.append(stored, &Names, change, &mut batch).unwrap();
         self.store.write(batch).unwrap();
         self.log.written();
@@ -103,12 +109,57 @@ impl Site {
     /// Builds the lists that are due.
     fn build(&self) {
         for sealed in self.log.seals() {
-            let list = build_derived(&self.states(), &Names, *sealed).unwrap();
-            let mut batch = Batch::default();
-            Sealed::put_blocks(room(), &list.blocks, &mut batch);
-            list.put_list(room(), &mut batch);
-            self.store.write(batch).unwrap();
+            self.write_list(*sealed, usize::MAX);
         }
+    }
+
+    /// Writes a list; of one that has more than so many blocks only these, as one who was cut off does.
+    fn write_list(&self, sealed: SnapshotNid, most: usize) {
+        let list = build_derived(&self.states(), &Names, sealed).unwrap();
+        let mut batch = Batch::default();
+        Sealed::put_blocks(self.log.room(), &list.blocks[..most.min(list.blocks.len())], &mut batch);
+        if list.blocks.len() <= most {
+            list.put_list(self.log.room(), &mut batch);
+        }
+        self.store.write(batch).unwrap();
+    }
+
+    /// What can be collected when these snapshots are retained.
+    fn plan(&self, retained: &[SnapshotNid]) -> Plan {
+        let mut snapshots = Bits::default();
+        for snapshot in retained {
+            snapshots.set(snapshot.number());
+        }
+        let retained = Retained { last: self.log.last(), gone: self.gone, snapshots };
+        Plan::new(Rows::new(&*self.store), self.log.room(), retained).unwrap()
+    }
+
+    /// Makes a step of a collection.
+    fn sweep(&mut self, plan: &Plan, place: usize) {
+        let mut batch = Batch::default();
+        let stored = StoredStates::new(&*self.store, &self.caches, self.log.room(), self.log.last());
+        let stored = stored.revised(self.revision);
+        self.gone = plan.sweep(place, stored, &mut self.log, self.gone, &mut batch).unwrap().1;
+        self.store.write(batch).unwrap();
+        self.revision += 1;
+        self.log.written();
+    }
+
+    /// Begins a new room, as one does whose predecessor was just hidden; gives that one's number.
+    fn begin_again(&mut self) -> RoomNid {
+        let hidden = self.log.room();
+        let room = RoomNid::new(hidden.number() + 1).unwrap();
+        self.log = Log::open(room, SnapshotNid::EMPTY, SmallVec::new());
+        (self.revision, self.gone) = (0, 0);
+        hidden
+    }
+
+    /// Deletes what a hidden room left behind.
+    fn purge(&self, hidden: RoomNid) {
+        let mut batch = Batch::default();
+        delete_room(&mut batch, hidden);
+        self.store.write(batch).unwrap();
+        self.caches.forget_room(hidden);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rooms that were purged: hidden at once, and marked until the last of their rows is gone.
 
 use super::{
-    EVENT_INDEX, HEADS, META, PURGES, ROOM_IDS, ROOMS,
+    EVENT_INDEX, HEADS, META, PURGES, ROOM_IDS, ROOMS, TABLES,
     event_ids::encode_candidates,
     rows::{Room, RoomRow, Rows, decode_room, missing},
 };
@@ -14,7 +14,7 @@ use crate::{
     },
     error::Result,
     ids::RoomNid,
-    kv::{Batch, Direction},
+    kv::{Batch, Direction, TableId, prefix_end},
 };
 
 /// The key in `meta` of the greatest number that any room has had when one was purged.
@@ -80,6 +80,22 @@ pub fn put_purge(batch: &mut Batch, room: &Room, last_room: u32) -> Result<()> {
     seal(LAST_ROOM_KEY, &mut last);
     batch.put(META, LAST_ROOM_KEY, last);
     Ok(())
+}
+
+/// Deletes all rows whose keys begin with a room.
+pub fn delete_room(batch: &mut Batch, room: RoomNid) {
+    for (table, (start, end)) in room_ranges(room) {
+        batch.delete_range(table, start, end);
+    }
+}
+
+/// The range of a room's rows in every table that is keyed by room.
+pub fn room_ranges(room: RoomNid) -> impl Iterator<Item = (TableId, (Vec<u8>, Vec<u8>))> {
+    let start = keys::room(room).to_vec();
+    // No key begins with the greatest prefix but those of the last room, and none is longer than this.
+    let end = prefix_end(&start).unwrap_or_else(|| vec![0xff; 128]);
+    let tables = (0..).map(TableId).zip(TABLES).filter(|(_, table)| table.by_room);
+    tables.map(move |(table, _)| (table, (start.clone(), end.clone())))
 }
 
 /// Reads the mark of a purged room.

@@ -1,6 +1,5 @@
 //! Which bodies must stay: what authorisation and resolution may still read.
 
-use super::{bits::Bits, plan::Plan};
 use crate::{
     encoding::{
         event_row::{EventRow, Remains},
@@ -10,6 +9,7 @@ use crate::{
     error::Result,
     ids::{EventNid, RoomNid, SnapshotNid},
     state::{
+        collect::{Bits, Plan},
         read::{self, LogWalk},
         source::StateSource,
     },
@@ -32,7 +32,7 @@ impl Marks {
     /// Looks at the events of a room. Reads all its event rows.
     pub fn new(rows: Rows<'_>, room: RoomNid, head: &RoomHead, plan: &Plan) -> Result<Self> {
         let mut marks = Self {
-            needed: plan.in_states.clone(),
+            needed: plan.in_states().clone(),
             candidates: Vec::new(),
             last_event: head.last_event,
             last_snapshot: head.last_snapshot,

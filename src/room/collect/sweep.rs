@@ -1,19 +1,12 @@
 //! The steps of a collection, each a batch of the room's writer.
 
-use super::{Counted, Marks, Plan, Touched, is_collectable, marks::is_adoptive, plan::window_of};
+use super::{Counted, Marks, Plan, Touched, is_collectable, marks::is_adoptive};
 use crate::{
-    encoding::{
-        bytes::seal,
-        event_row::Remains,
-        keys,
-        list::BlockNid,
-        pack::{self, FULL_ROWS, OPEN_ROWS, Pack, RowRef, Seal},
-    },
+    encoding::{event_row::Remains, head::Merge, keys},
     error::Result,
     ids::{EventNid, SnapshotNid},
     room::writer::{Draft, RoomWriter},
-    state::source::{StateSource, pack_of},
-    tables::{AUTH_CHILDREN, BLOCKS, EVENT_BODIES, LISTS, PACKS, rows::put_event_row},
+    tables::{AUTH_CHILDREN, EVENT_BODIES, rows::put_event_row},
 };
 
 impl RoomWriter {
@@ -66,68 +59,20 @@ impl RoomWriter {
 
     /// Rewrites the packs of a step without the snapshots that go, and deletes the lists and blocks that go with them.
     pub fn sweep(&mut self, plan: &Plan, place: usize) -> Result<(Counted, Touched)> {
-        let mut counted = Counted::default();
-        let mut draft = self.draft();
-        let Some(step) = plan.step(place) else { return Ok((counted, Touched::default())) };
-        // Nobody builds a list meanwhile.
         let engine = self.engine.clone();
+        let mut draft = self.draft();
+        // Nobody builds a list meanwhile.
         let _held = engine.sealing.hold(self.room.nid);
-        for window in &step.windows {
-            let dropped = self.sweep_window(plan, (*window, step.only_whole), &mut draft)?;
-            counted.snapshots = counted.snapshots.saturating_add(dropped);
-        }
-        let room = self.room.nid;
-        for sealed in &step.lists {
-            draft.batch.delete(LISTS, keys::snapshot(room, *sealed));
-        }
-        for block in &step.blocks {
-            draft.batch.delete(BLOCKS, keys::block(room, *block));
-        }
-        // A list that goes can have been built since, or be there in part.
-        for sealed in self.head.seals.iter().filter(|sealed| plan.drops(**sealed) && !step.lists.contains(sealed)) {
-            if !step.only_whole && step.windows.contains(&window_of(*sealed)) {
-                let [first, after] = [*sealed, SnapshotNid::new(sealed.number().saturating_add(1))];
-                let block = |sealed| keys::block(room, BlockNid { sealed, ordinal: 0 });
-                draft.batch.delete(LISTS, keys::snapshot(room, *sealed));
-                draft.batch.delete_range(BLOCKS, block(first), block(after));
-            }
-        }
-        counted.lists = step.lists.len() as u64;
-        counted.blocks = step.blocks.len() as u64;
-        draft.head.merges.retain(|merge| plan.keeps_merge(merge));
+        let stored = engine.stored_states(&**engine.store(), self.room.nid, &self.head);
+        let gone = draft.head.collected.snapshots;
+        let (dropped, gone) = plan.sweep(place, stored, &mut self.log, gone, &mut draft.batch)?;
+        draft.head.collected.snapshots = gone;
         draft.head.collected.revision = draft.head.collected.revision.wrapping_add(1);
+        draft.head.merges.retain(|merge| keeps_merge(plan, merge));
         let mut touched = Touched::default();
         touched.note(&draft.batch);
-        self.reopen_log(plan.seals_after(place, &self.head.seals));
         self.store(draft)?;
-        Ok((counted, touched))
-    }
-
-    /// Rewrites the packs of one window; gives how many snapshots went.
-    fn sweep_window(&self, plan: &Plan, (window, only_whole): (u32, bool), draft: &mut Draft) -> Result<u64> {
-        let last = SnapshotNid::new(self.head.last_snapshot);
-        let mut at = window.saturating_mul(FULL_ROWS).max(1);
-        let end = (at | (FULL_ROWS - 1)).min(last.number());
-        let mut dropped = 0u64;
-        while at <= end {
-            let first = pack_of(SnapshotNid::new(at), last);
-            let (pack, changed) = rewrite(&self.stored().pack(first)?.pack, plan, only_whole);
-            at = first.number().saturating_add(pack.row_count().max(1));
-            dropped = dropped.saturating_add(changed.dropped);
-            let key = keys::snapshot(self.room.nid, first);
-            let is_full =
-                at.is_multiple_of(FULL_ROWS) && first.number() / FULL_ROWS == window && pack.row_count() > OPEN_ROWS;
-            let follows = draft.head.collected.snapshots.checked_add(1) == Some(first.number());
-            if is_full && follows && !only_whole && pack.is_gone() {
-                draft.batch.delete(PACKS, key);
-                draft.head.collected.snapshots = at.saturating_sub(1);
-            } else if changed.any {
-                let mut value = pack::encode(&pack);
-                seal(&key, &mut value);
-                draft.batch.put(PACKS, key, value);
-            }
-        }
-        Ok(dropped)
+        Ok((dropped.into(), touched))
     }
 
     fn apply_step(&mut self, draft: Draft, counted: Counted) -> Result<(Counted, Touched)> {
@@ -138,30 +83,8 @@ impl RoomWriter {
     }
 }
 
-/// What became of a pack.
-struct Rewritten {
-    dropped: u64,
-    any: bool,
-}
-
-/// A pack as it is after a collection.
-fn rewrite(pack: &Pack, plan: &Plan, only_whole: bool) -> (Pack, Rewritten) {
-    let mut rewritten = Rewritten { dropped: 0, any: false };
-    let mut after = Pack::new(pack.first, pack.fingerprint, pack.len);
-    for (number, row) in (pack.first.number()..).zip(pack.rows()) {
-        let snapshot = SnapshotNid::new(number);
-        if plan.drops(snapshot) && !only_whole {
-            if row.seal != Seal::Gone {
-                rewritten.dropped = rewritten.dropped.saturating_add(1);
-                rewritten.any = true;
-            }
-            after.push(RowRef::GONE);
-        } else if plan.makes_whole(snapshot) && row.seal == Seal::Derived {
-            rewritten.any = true;
-            after.push(RowRef { seal: Seal::Whole, entries: &[], ..row });
-        } else {
-            after.push(row);
-        }
-    }
-    (after, rewritten)
+/// Tells whether a merge of the head can be asked for again: events have the states that it resolved.
+fn keeps_merge(plan: &Plan, merge: &Merge) -> bool {
+    let is_known = |snapshot: &SnapshotNid| snapshot.is_empty() || !plan.drops(*snapshot);
+    merge.parents.iter().chain([&merge.result]).all(is_known)
 }

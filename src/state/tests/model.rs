@@ -1,29 +1,56 @@
-//! Random histories against plain maps.
+//! Random histories against plain maps: changes, forks, merges, lists that are built late or in part, restarts, collections
+//! that retain whatever they like, and purges after which a new room begins.
 //!
 //! `ROOMSERVER_MODEL_OPERATIONS` operations are made (10,000; `.ci/run` makes 100,000), from the seed
 //! `ROOMSERVER_MODEL_SEED` (1). Many short histories and some long ones, since a snapshot of a long one costs a whole map
 //! to compare.
 
-use std::{env, rc::Rc};
+use std::{collections::BTreeSet, env, rc::Rc};
 
 use super::*;
-use crate::state::{
-    difference::{Diverged, Since, differences, divergence},
-    fingerprint, read,
+use crate::{
+    encoding::keys,
+    kv::{Direction, Read},
+    state::{
+        difference::{Diverged, Since, differences, divergence},
+        fingerprint, read,
+    },
+    tables::{BLOCKS, LISTS, PACKS},
 };
 
 /// What was made, and what it must be.
 struct Model {
     site: Site,
     random: Random,
-    /// By snapshot; the empty one is the first.
-    made: Vec<Rc<Plain>>,
+    /// By snapshot; the empty one is the first. `None` was collected, or is about to be.
+    made: Vec<Option<Rc<Plain>>>,
+    /// What events have, so that new ones can take it: not all that can be read.
+    live: Vec<SnapshotNid>,
     /// Ends of branches.
     tips: Vec<SnapshotNid>,
+    /// A collection that has begun, and its next step.
+    collecting: Option<(Plan, usize)>,
+    /// A room that was purged, and has rows left.
+    hidden: Option<RoomNid>,
+    tally: Tally,
     /// Keys of this history are numbered below it.
     keys: usize,
     last_event: u32,
 }
+
+/// What a run had in it.
+#[derive(Debug, Default)]
+struct Tally {
+    sealed: usize,
+    collections: usize,
+    collected: u64,
+    lists: u64,
+    blocks: u64,
+    purges: usize,
+}
+
+/// Keys and length of a history that is long enough for several lists.
+const LONG: (usize, usize) = (60, 9_000);
 
 fn from_env(name: &str, default: usize) -> usize {
     env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -34,11 +61,11 @@ fn every_snapshot_of_a_random_history_reads_as_a_plain_map() {
     let operations = from_env("ROOMSERVER_MODEL_OPERATIONS", 10_000);
     let mut random = Random(from_env("ROOMSERVER_MODEL_SEED", 1) as u64);
     let mut done = 0;
-    let mut sealed = 0;
+    let mut tally = Tally::default();
     while done < operations {
         // Some rooms are small and long, so that lists are sealed and merged; some wide, so that changes are whole.
-        let (keys, length) = [(20, 500), (60, 9_000), (700, 600), (1_500, 200)][random.below(4)];
-        let mut model = Model::new(Random(random.next()), keys);
+        let (keys, length) = [(20, 500), LONG, (700, 600), (1_500, 200)][random.below(4)];
+        let mut model = Model::new(Random(random.next()), keys, tally);
         let length = length.min(operations - done);
         for step in 0..length {
             model.step();
@@ -47,24 +74,64 @@ fn every_snapshot_of_a_random_history_reads_as_a_plain_map() {
             }
         }
         model.compare_all();
-        sealed += model.site.log.seals().len();
+        model.tally.sealed += model.site.log.seals().len();
+        tally = model.tally;
         done += length;
     }
-    assert!(sealed > 0 || operations < 10_000, "no list was ever sealed");
+    println!("{tally:?}");
+    let Tally { sealed, collections, collected, lists, blocks, purges } = tally;
+    let counts = [sealed, collections, collected as usize, lists as usize, blocks as usize, purges];
+    assert!(!counts.contains(&0) || operations < 10_000, "something never happened: {tally:?}");
 }
 
 impl Model {
-    fn new(random: Random, keys: usize) -> Self {
-        let made = vec![Rc::new(Plain::new())];
-        Self { site: Site::new(), random, made, tips: vec![SnapshotNid::EMPTY], keys, last_event: 0 }
+    fn new(random: Random, keys: usize, tally: Tally) -> Self {
+        let mut model = Self {
+            site: Site::new(),
+            random,
+            made: Vec::new(),
+            live: Vec::new(),
+            tips: Vec::new(),
+            collecting: None,
+            hidden: None,
+            tally,
+            keys,
+            last_event: 0,
+        };
+        model.begin();
+        model
+    }
+
+    /// An empty room.
+    fn begin(&mut self) {
+        self.made = vec![Some(Rc::new(Plain::new()))];
+        self.live = vec![SnapshotNid::EMPTY];
+        self.tips = vec![SnapshotNid::EMPTY];
+        self.collecting = None;
+        self.last_event = 0;
     }
 
     fn plain(&self, snapshot: SnapshotNid) -> Rc<Plain> {
-        self.made[snapshot.number() as usize].clone()
+        self.made[snapshot.number() as usize].clone().expect("it was not collected")
     }
 
+    fn is_readable(&self, snapshot: SnapshotNid) -> bool {
+        self.made[snapshot.number() as usize].is_some()
+    }
+
+    /// A snapshot that a new event can take.
     fn any(&mut self) -> SnapshotNid {
-        SnapshotNid::new(u32::try_from(self.random.below(self.made.len())).unwrap())
+        self.live[self.random.below(self.live.len())]
+    }
+
+    /// A snapshot that can be read: it was not collected.
+    fn any_readable(&mut self) -> SnapshotNid {
+        loop {
+            let snapshot = SnapshotNid::new(u32::try_from(self.random.below(self.made.len())).unwrap());
+            if self.is_readable(snapshot) {
+                return snapshot;
+            }
+        }
     }
 
     fn tip(&mut self) -> usize {
@@ -91,7 +158,8 @@ impl Model {
             assert_eq!((snapshot, self.site.log.last()), (parent, last), "an unchanged state took a number");
         } else {
             assert_eq!(snapshot.number() as usize, self.made.len());
-            self.made.push(Rc::new(after));
+            self.made.push(Some(Rc::new(after)));
+            self.live.push(snapshot);
         }
         snapshot
     }
@@ -111,8 +179,11 @@ impl Model {
             }
             960..962 => self.change(600),
             962..970 => self.site.reopen(),
-            970..990 => self.site.build(),
-            // Here collections and purges take their turn.
+            970..984 => self.site.build(),
+            984..988 => self.build_in_part(),
+            988..993 => self.collect(),
+            // Long rooms are to grow old enough for lists.
+            993..995 if self.keys != LONG.0 || self.random.below(8) == 0 => self.purge(),
             _ => {
                 let tip = self.tip();
                 let same = self.plain(self.tips[tip]);
@@ -206,22 +277,130 @@ impl Model {
         self.store(old, None, state);
     }
 
+    /// Builds the lists that are due but the newest, of which some blocks are written: its builder was cut off.
+    fn build_in_part(&mut self) {
+        let seals = self.site.log.seals().clone();
+        let Some((newest, older)) = seals.split_last() else { return };
+        let room = self.site.log.room();
+        let has = |site: &Site, sealed| Rows::new(&*site.store).has_list(room, sealed).unwrap();
+        for sealed in older {
+            self.site.write_list(*sealed, usize::MAX);
+        }
+        if !has(&self.site, *newest) {
+            self.site.write_list(*newest, 1);
+        }
+    }
+
+    /// Begins a collection, or makes the next step of the one that has begun.
+    fn collect(&mut self) {
+        let Some((plan, place)) = self.collecting.take() else {
+            self.plan();
+            return;
+        };
+        if place < plan.steps() {
+            self.site.sweep(&plan, place);
+            self.collecting = Some((plan, place + 1));
+        } else {
+            self.assert_collected(&plan);
+        }
+    }
+
+    /// Retains the ends of the branches, and of the others all, some, or none.
+    fn plan(&mut self) {
+        let share = [0, 1, 10, 50, 90, 100][self.random.below(6)];
+        let (tips, random) = (&self.tips, &mut self.random);
+        self.live.retain(|snapshot| snapshot.is_empty() || tips.contains(snapshot) || random.below(100) < share);
+        let mut plan = self.site.plan(&self.live);
+        plan.find_events(&self.site.states()).unwrap();
+        if self.live.len() < 64 {
+            let retained =
+                self.live.iter().flat_map(|snapshot| self.plain(*snapshot).values().copied().collect::<Vec<_>>());
+            let retained: BTreeSet<u32> = retained.map(EventNid::number).collect();
+            for number in 1..=self.last_event {
+                assert_eq!(plan.in_states().has(number), retained.contains(&number), "event {number}");
+            }
+        }
+        let mut dropped = 0;
+        for number in 1..self.made.len() {
+            let snapshot = SnapshotNid::new(u32::try_from(number).unwrap());
+            if plan.drops(snapshot) {
+                assert!(!self.live.contains(&snapshot), "{snapshot:?} is retained");
+                dropped += u64::from(self.made[number].take().is_some());
+            }
+        }
+        let (counted, _) = plan.counted();
+        assert_eq!(counted.snapshots, dropped);
+        self.tally.collections += 1;
+        self.tally.collected += dropped;
+        self.tally.lists += counted.lists;
+        self.tally.blocks += counted.blocks;
+        self.collecting = Some((plan, 0));
+    }
+
+    /// What a collection that is done has dropped is no state, and nothing that it would drop is left.
+    fn assert_collected(&mut self, plan: &Plan) {
+        let states = self.site.states();
+        let key = tuple(1, 1);
+        for number in 1..self.made.len() {
+            let snapshot = SnapshotNid::new(u32::try_from(number).unwrap());
+            if self.is_readable(snapshot) {
+                continue;
+            }
+            let is_gone = snapshot.number() <= self.site.gone || states.is_gone(snapshot).unwrap();
+            assert!(plan.drops(snapshot) && is_gone, "{snapshot:?} is left");
+            assert!(read::get(&states, snapshot, key).is_err(), "{snapshot:?} at {key:?}");
+            if number % 64 == 0 {
+                assert!(read::collect(&states, snapshot, None).is_err(), "{snapshot:?} in full");
+                assert!(differences(&states, &[snapshot, self.tips[0]]).is_err(), "{snapshot:?} against a tip");
+            }
+        }
+    }
+
+    /// Purges the room, and begins a new one beside what is left of it.
+    fn purge(&mut self) {
+        // What was hidden before is gone by now, or goes first.
+        if let Some(hidden) = self.hidden.take() {
+            self.site.purge(hidden);
+            for table in [PACKS, LISTS, BLOCKS] {
+                let mut found = 0;
+                let visit = &mut |_: &[u8], _: &[u8]| {
+                    found += 1;
+                    Ok(true)
+                };
+                self.site
+                    .store
+                    .scan(table, &keys::room(hidden), &keys::room(hidden), Direction::Forward, visit)
+                    .unwrap();
+                assert_eq!(found, 0, "rows of {hidden:?} are left");
+            }
+            return;
+        }
+        self.compare_some();
+        self.hidden = Some(self.site.begin_again());
+        self.begin();
+        self.tally.purges += 1;
+    }
+
     fn compare_some(&mut self) {
         for _ in 0..6 {
-            let (a, b) = (self.any(), self.any());
+            let (a, b) = (self.any_readable(), self.any_readable());
             self.compare(a);
             self.compare_difference(a, b);
             let before = SnapshotNid::new(a.number().saturating_sub(1));
-            self.compare_difference(before, a);
+            if self.is_readable(before) {
+                self.compare_difference(before, a);
+            }
         }
     }
 
     fn compare_all(&mut self) {
         for number in 0..self.made.len() {
             let snapshot = SnapshotNid::new(u32::try_from(number).unwrap());
-            self.compare(snapshot);
-            let other = self.any();
-            self.compare_difference(other, snapshot);
+            if self.is_readable(snapshot) {
+                self.compare(snapshot);
+                let other = self.any_readable();
+                self.compare_difference(other, snapshot);
+            }
         }
     }
 

@@ -136,6 +136,29 @@ fn a_pack_that_a_reader_cached_while_it_was_open_is_folded_whole() {
 }
 
 #[test]
+fn a_pack_that_a_reader_cached_while_it_was_open_is_collected_whole() {
+    let mut site = Site::new();
+    let (mut at, mut state) = (SnapshotNid::EMPTY, Plain::new());
+    for number in 1..=60 {
+        let mut after = state.clone();
+        after.insert(tuple(2, 1 + number % 40), event(number));
+        at = site.append(at, &state, &after, true);
+        state = after;
+        // Reads a pack that has some of its rows.
+        if number == 40 {
+            assert_eq!(read::collect(&site.states(), at, None).unwrap().len(), state.len());
+        }
+    }
+    let other = site.append(SnapshotNid::EMPTY, &Plain::new(), &state, true);
+    let plan = site.plan(&[other]);
+    for place in 0..plan.steps() {
+        site.sweep(&plan, place);
+    }
+    assert!(site.states().is_gone(at).unwrap());
+    assert!(read::collect(&site.states(), other, None).unwrap().into_iter().eq(state));
+}
+
+#[test]
 fn a_whole_list_is_the_same_whether_or_not_the_list_before_it_was_built() {
     let sites = [false, true].map(|built| {
         let mut site = Site::new();

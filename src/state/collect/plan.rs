@@ -1,20 +1,20 @@
-//! What of a room's snapshots can be reached, as one view of the store has it.
+//! What of a room's snapshots is needed, as one view of the store has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::{Counted, bits::Bits};
+use super::{Bits, Dropped, Retained};
 use crate::{
     encoding::{
-        head::{Merge, RoomHead, SEALS_MAX},
+        head::SEALS_MAX,
         list::BlockNid,
         pack::{FULL_ROWS, Pack, Seal},
     },
     error::{Error, Result},
     ids::{RoomNid, SnapshotNid},
-    state::{read, source::StoredStates},
+    state::{read, source::StateSource},
     tables::rows::Rows,
 };
 
@@ -25,7 +25,7 @@ const STEP_WINDOWS: usize = 16;
 pub struct Plan {
     /// The newest snapshot of the view.
     last: SnapshotNid,
-    /// Snapshots that stand beside an event, are the current state, or what a merge gave that can be asked for again.
+    /// The retained snapshots.
     roots: Bits,
     /// Those, and all that it takes to read them.
     needed: Bits,
@@ -35,10 +35,10 @@ pub struct Plan {
     steps: Vec<Step>,
     /// All sealed snapshots with a derived list that the view has, newest first.
     derived: Vec<SnapshotNid>,
-    /// Events that stand in a state that is a root.
-    pub(super) in_states: Bits,
+    /// Events that stand in a retained state.
+    in_states: Bits,
     boundary: Vec<SnapshotNid>,
-    counted: Counted,
+    counted: Dropped,
     bytes: u64,
 }
 
@@ -54,27 +54,27 @@ pub(super) struct Step {
 }
 
 impl Plan {
-    /// Looks at the snapshots of a room. Reads all its event rows, packs and lists, and the names of its blocks.
-    pub fn new(rows: Rows<'_>, room: RoomNid, head: &RoomHead) -> Result<Self> {
+    /// Looks at the snapshots of a room. Reads all its packs and lists, and the names of its blocks.
+    pub fn new(rows: Rows<'_>, room: RoomNid, retained: Retained) -> Result<Self> {
+        let Retained { last, gone, snapshots } = retained;
         let mut plan = Self {
-            last: SnapshotNid::new(head.last_snapshot),
-            roots: Bits::default(),
-            needed: Bits::default(),
+            last,
+            needed: snapshots.clone(),
+            roots: snapshots,
             whole: Bits::default(),
             whole_ones: Vec::new(),
             steps: Vec::new(),
             derived: Vec::new(),
             in_states: Bits::default(),
             boundary: Vec::new(),
-            counted: Counted::default(),
+            counted: Dropped::default(),
             bytes: 0,
         };
-        plan.find_roots(rows, room, head)?;
         let mut windows: BTreeMap<u32, Step> = BTreeMap::new();
         let sealed = plan.walk(rows, room, &mut windows)?;
         plan.find_lists(rows, room, &sealed, &mut windows)?;
         // Packs from the first on that are all gone need no rows.
-        let mut first = head.collected.snapshots / FULL_ROWS + u32::from(head.collected.snapshots > 0);
+        let mut first = gone / FULL_ROWS + u32::from(gone > 0);
         while plan.is_gone(first) {
             windows.entry(first).or_default();
             first = first.saturating_add(1);
@@ -96,15 +96,19 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Finds the events that stand in a state that is retained. Reads whole states where a state's parent is not
-    /// retained.
-    pub fn find_events(&mut self, states: &StoredStates<'_>) -> Result<()> {
+    /// Finds the events that stand in a retained state. Reads whole states where a state's parent is not retained.
+    pub fn find_events<S: StateSource>(&mut self, states: &S) -> Result<()> {
         for snapshot in std::mem::take(&mut self.boundary) {
             for (_, event) in read::collect(states, snapshot, None)? {
                 self.in_states.set(event.number());
             }
         }
         Ok(())
+    }
+
+    /// The events that stand in a retained state, once they were looked for.
+    pub fn in_states(&self) -> &Bits {
+        &self.in_states
     }
 
     /// The number of steps.
@@ -117,12 +121,12 @@ impl Plan {
     }
 
     /// The snapshots, lists and blocks that would go, and about how many bytes their rows have.
-    pub fn counted(&self) -> (Counted, u64) {
+    pub fn counted(&self) -> (Dropped, u64) {
         (self.counted, self.bytes)
     }
 
-    /// Tells whether a snapshot goes: one that the view has and nothing reaches.
-    pub(super) fn drops(&self, snapshot: SnapshotNid) -> bool {
+    /// Tells whether a snapshot goes: one that the view has and nothing needs.
+    pub fn drops(&self, snapshot: SnapshotNid) -> bool {
         snapshot <= self.last && !self.needed.has(snapshot.number())
     }
 
@@ -146,31 +150,6 @@ impl Plan {
             since.chain(self.derived.iter().copied().filter(stays)).take(SEALS_MAX).collect();
         newest.reverse();
         newest
-    }
-
-    /// Tells whether a merge of the head can be asked for again: events have the states that it resolved.
-    pub(super) fn keeps_merge(&self, merge: &Merge) -> bool {
-        let is_known = |snapshot: &SnapshotNid| snapshot.is_empty() || !self.drops(*snapshot);
-        merge.parents.iter().chain([&merge.result]).all(is_known)
-    }
-
-    fn find_roots(&mut self, rows: Rows<'_>, room: RoomNid, head: &RoomHead) -> Result<()> {
-        rows.event_rows(room, &mut |_, row| {
-            if let Some(states) = row.states {
-                self.roots.set(states.before.number());
-                self.roots.set(states.after.number());
-            }
-            Ok(())
-        })?;
-        let taken = |roots: &Bits, snapshot: &SnapshotNid| snapshot.is_empty() || roots.has(snapshot.number());
-        let merges: Vec<&Merge> =
-            head.merges.iter().filter(|merge| merge.parents.iter().all(|parent| taken(&self.roots, parent))).collect();
-        self.roots.set(head.current.snapshot.number());
-        for merge in merges {
-            self.roots.set(merge.result.number());
-        }
-        self.needed = self.roots.clone();
-        Ok(())
     }
 
     /// Walks the log from its end, and marks what it takes to read what is marked; gives the snapshots that have a list.
