@@ -72,23 +72,23 @@ tables! {
     /// Settings of the store itself.
     META = "meta" { "name" => "bincode", Truth, Point, Other, by_room: false }
     /// The rooms.
-    ROOMS = "rooms" { "room" => "bincode: room ID, room version", Truth, Point, Other, by_room: true }
+    ROOMS = "rooms" { "room" => "sealed: bincode: room ID, room version", Truth, Point, Other, by_room: true }
     /// The rooms by ID.
-    ROOM_IDS = "room_ids" { "room ID" => "room", Derived, Point, Other, by_room: false }
+    ROOM_IDS = "room_ids" { "room ID" => "sealed: room", Derived, Point, Other, by_room: false }
     /// Rooms that were purged and whose rows are not all gone yet.
     PURGES = "purges" { "room" => "sealed: bincode: room ID, room version", Truth, Point, Other, by_room: false }
     /// What a room's writer goes on from.
     HEADS = "heads" { "room" => "head", Truth, Point, Other, by_room: true }
     /// Event types by number.
-    TYPE_NAMES = "type_names" { "type" => "event type", Truth, Point, Events, by_room: false }
+    TYPE_NAMES = "type_names" { "type" => "sealed: event type", Truth, Point, Events, by_room: false }
     /// Event types by name.
     TYPES = "types" { "event type" => "type", Derived, Point, Events, by_room: false }
     /// State keys by number.
-    STATE_KEY_NAMES = "state_key_names" { "key" => "state key", Truth, Point, Events, by_room: false }
+    STATE_KEY_NAMES = "state_key_names" { "key" => "sealed: state key", Truth, Point, Events, by_room: false }
     /// State keys by name.
     STATE_KEYS = "state_keys" { "state key" => "key", Derived, Point, Events, by_room: false }
     /// IDs of signing keys by number.
-    KEY_ID_NAMES = "key_id_names" { "key ID" => "ID of a signing key", Truth, Point, Events, by_room: false }
+    KEY_ID_NAMES = "key_id_names" { "key ID" => "sealed: ID of a signing key", Truth, Point, Events, by_room: false }
     /// IDs of signing keys by name.
     KEY_IDS = "key_ids" { "ID of a signing key" => "key ID", Derived, Point, Events, by_room: false }
     /// Event IDs by number.
@@ -112,13 +112,13 @@ tables! {
     /// Blocks of state entries, shared between lists.
     BLOCKS = "blocks" { "room snapshot ordinal" => "block", Truth, Scan, State, by_room: true }
     /// The current state.
-    CURRENT_STATE = "current_state" { "room type key" => "event, membership", Derived, Point, Other, by_room: true }
+    CURRENT_STATE = "current_state" { "room type key" => "sealed: event, membership", Derived, Point, Other, by_room: true }
     /// Memberships by user.
-    USER_ROOMS = "user_rooms" { "user room" => "membership", Derived, Scan, Other, by_room: false }
+    USER_ROOMS = "user_rooms" { "user room" => "sealed: membership", Derived, Scan, Other, by_room: false }
     /// Inputs that wait for other events.
     PARKED = "parked" { "room event_key" => "bincode: the input, what it lacks", Truth, Point, Other, by_room: true }
     /// Parked inputs by the event that they wait for.
-    WAITS = "waits" { "room event_key waiting_key" => "index into what it lacks", Truth, Scan, Other, by_room: true }
+    WAITS = "waits" { "room event_key waiting_key" => "sealed: index into what it lacks", Truth, Scan, Other, by_room: true }
 }
 
 /// The tables as a backend opens them.

@@ -6,7 +6,7 @@ use ruma_common::OwnedEventId;
 
 use super::{Event, Room, StateEntry};
 use crate::{
-    encoding::{event_row::Remains, fingerprint::Fingerprint},
+    encoding::{bytes::Malformed, event_row::Remains, fingerprint::Fingerprint, keys},
     error::Result,
     ids::{EventNid, SnapshotNid},
     room::outcome::Kind,
@@ -14,7 +14,10 @@ use crate::{
         difference::differences,
         fingerprint::{StateSummary, changed, summary},
     },
-    tables::rows::Happening,
+    tables::{
+        POSITIONS,
+        rows::{Happening, corrupt},
+    },
 };
 
 /// An event of the graph with the states around it.
@@ -56,20 +59,42 @@ impl Room<'_> {
     /// Those of `visit`; `Corrupt` or `Unavailable`, as for every read.
     pub fn history(&self, visit: &mut dyn FnMut(HistoryEntry) -> Result<bool>) -> Result<()> {
         let mut summaries = BTreeMap::new();
-        self.view.rows().positions(self.row.nid, 0, &mut |_, happening| {
-            if happening.kind == Kind::Outlier {
-                return Ok(true);
+        self.happenings(false, &mut |_, event| visit(self.history_entry(event, &mut summaries)?))
+    }
+
+    /// Visits what was stored or placed, with or without the outliers that were stored, in order.
+    ///
+    /// What a position says is held against the events: those that are named first are numbered in their order, and the row
+    /// of each says where it has its place.
+    fn happenings(&self, with_outliers: bool, visit: &mut dyn FnMut(Happening, Event) -> Result<bool>) -> Result<()> {
+        let rows = self.view.rows();
+        let mut newest = 0u32;
+        rows.positions(self.row.nid, &mut |at, happening| {
+            let wrong = |what| corrupt(POSITIONS, &keys::position(self.row.nid, at), Malformed { offset: 0, what });
+            let is_outlier = happening.kind == Kind::Outlier;
+            let number = happening.event.number();
+            let next = newest.saturating_add(1);
+            if number > next || (is_outlier && number < next) {
+                return Err(wrong("an event that does not come next"));
             }
-            visit(self.history_entry(happening, &mut summaries)?)
+            newest = newest.max(number);
+            let event = if is_outlier && !with_outliers { None } else { Some(self.load_event(happening.event)?) };
+            let (kind, place) = match &event {
+                Some(event) => (event.kind, event.position.number()),
+                None => {
+                    let row = rows.event_row(self.row.nid, happening.event)?;
+                    (row.kind, row.position)
+                }
+            };
+            let got_its_place_later = is_outlier && kind != Kind::Outlier && place > at;
+            if !got_its_place_later && (kind, place) != (happening.kind, at) {
+                return Err(wrong("not what the row of the event says"));
+            }
+            event.map_or(Ok(true), |event| visit(happening, event))
         })
     }
 
-    fn history_entry(
-        &self,
-        happening: Happening,
-        summaries: &mut BTreeMap<SnapshotNid, StateSummary>,
-    ) -> Result<HistoryEntry> {
-        let event = self.load_event(happening.event)?;
+    fn history_entry(&self, event: Event, summaries: &mut BTreeMap<SnapshotNid, StateSummary>) -> Result<HistoryEntry> {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         let (Some(before), Some(after)) = (event.state_before, event.state_after) else {
             return Ok(HistoryEntry { event, state_before: None, state_after: None, added, removed });
@@ -118,8 +143,7 @@ impl Room<'_> {
     ///
     /// Those of `visit`; `Corrupt` or `Unavailable`, as for every read.
     pub fn records(&self, visit: &mut dyn FnMut(Record) -> Result<bool>) -> Result<()> {
-        self.view.rows().positions(self.row.nid, 0, &mut |_, happening| {
-            let event = self.load_event(happening.event)?;
+        self.happenings(true, &mut |happening, event| {
             if event.pdu.is_none() {
                 return Ok(true);
             }

@@ -1,7 +1,7 @@
 //! The IDs of a room's events, by number and by ID.
 
 use super::{
-    EVENT_IDS, EVENT_INDEX,
+    EVENT_IDS, EVENT_INDEX, PURGES, ROOMS,
     rows::{Room, Rows, corrupt, missing},
 };
 use crate::{
@@ -166,19 +166,49 @@ impl Rows<'_> {
 
     /// Finds an event in a room.
     pub fn find_event(&self, room: &Room, event_key: &EventKey) -> Result<Option<EventNid>> {
-        for (owner, event) in self.candidates(event_key)? {
-            if owner == room.nid && self.event_identity(room, event)?.key == *event_key {
-                return Ok(Some(event));
+        let candidates = self.candidates(event_key)?;
+        for (_, event) in candidates.iter().filter(|(owner, _)| *owner == room.nid) {
+            match self.event_identity(room, *event) {
+                Ok(identity) if identity.key == *event_key => return Ok(Some(*event)),
+                Ok(_) => {}
+                Err(error) => {
+                    self.check_candidates(event_key, &candidates)?;
+                    return Err(error);
+                }
             }
         }
+        self.check_candidates(event_key, &candidates)?;
         Ok(None)
+    }
+
+    /// Holds an index row against the events that it names. Where a look-up finds none of them the row may have been
+    /// another one; few rows are there for nothing.
+    fn check_candidates(&self, event_key: &EventKey, candidates: &[(RoomNid, EventNid)]) -> Result<()> {
+        let index_key = event_key.prefix();
+        for (owner, event) in candidates {
+            let what = "an event that is not here, or whose ID begins otherwise";
+            let wrong = || corrupt(EVENT_INDEX, &index_key, Malformed { offset: 0, what });
+            let room_key = keys::room(*owner);
+            if self.read().get(PURGES, &room_key)?.is_some() {
+                continue;
+            }
+            if self.read().get(ROOMS, &room_key)?.is_none() || event.number() > self.head(*owner)?.last_event {
+                return Err(wrong());
+            }
+            if self.event_identity(&self.room(*owner)?, *event)?.key.prefix() != index_key {
+                return Err(wrong());
+            }
+        }
+        Ok(())
     }
 
     /// Finds the rooms of this store that have an event of this ID.
     pub fn rooms_of_event(&self, event_id: &str) -> Result<Vec<(Room, EventNid)>> {
         let mut found = Vec::new();
         for event_key in EventKey::any_format(event_id) {
-            for (owner, event) in self.candidates(&event_key)? {
+            let candidates = self.candidates(&event_key)?;
+            self.check_candidates(&event_key, &candidates)?;
+            for (owner, event) in candidates {
                 let Some(room) = self.unless_purged(owner)? else { continue };
                 if *self.event_identity(&room, event)?.event_id == *event_id {
                     found.push((room, event));

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     encoding::{
-        bytes::{Cursor, Decoded, Malformed, put_varint},
+        bytes::{Cursor, Decoded, Malformed, put_varint, seal, unseal},
         keys,
     },
     error::{Error, Result},
@@ -263,9 +263,21 @@ impl Names {
             return Ok(Some(*number));
         }
         let Some(value) = read.get(self.by_name, name.as_bytes())? else { return Ok(None) };
-        let number = decode_number(&value).map_err(|malformed| corrupt(self.by_name, name.as_bytes(), malformed))?;
+        self.take_number(read, name, &value).map(Some)
+    }
+
+    /// Reads the number of a stored name, and holds it against the name that has this number: that row is sealed.
+    fn take_number(&self, read: &dyn Read, name: &str, value: &[u8]) -> Result<u32> {
+        let wrong = |malformed| corrupt(self.by_name, name.as_bytes(), malformed);
+        let number = decode_number(value).map_err(wrong)?;
+        let key = keys::number(number);
+        let told = read.get(self.by_number, &key)?;
+        let told = told.map(|told| decode_name(&key, &told)).transpose();
+        if told.map_err(|malformed| corrupt(self.by_number, &key, malformed))?.as_deref() != Some(name) {
+            return Err(wrong(Malformed { offset: 0, what: "the number of another name, or of none" }));
+        }
         self.numbers.insert(name.into(), number);
-        Ok(Some(number))
+        Ok(number)
     }
 
     fn intern(&self, read: &dyn Read, name: &str, batch: &mut Batch, used: &mut Vec<Arc<str>>) -> Result<u32> {
@@ -292,9 +304,7 @@ impl Names {
             Some(known) => known,
             None => {
                 if let Some(value) = read.get(self.by_name, name.as_bytes())? {
-                    let number = decode_number(&value).map_err(|what| corrupt(self.by_name, name.as_bytes(), what))?;
-                    self.numbers.insert(name.into(), number);
-                    return Ok(Some(number));
+                    return self.take_number(read, name, &value).map(Some);
                 }
                 if !allocate {
                     return Ok(None);
@@ -311,7 +321,10 @@ impl Names {
         let mut value = Vec::new();
         put_varint(&mut value, u64::from(number));
         batch.put(self.by_name, name.as_bytes(), value);
-        batch.put(self.by_number, keys::number(number), name.as_bytes());
+        let key = keys::number(number);
+        let mut value = name.as_bytes().to_vec();
+        seal(&key, &mut value);
+        batch.put(self.by_number, key, value);
         used.push(name);
         Ok(Some(number))
     }
@@ -329,8 +342,7 @@ impl Names {
         }
         let key = keys::number(number);
         let value = read.get(self.by_number, &key)?.ok_or_else(|| missing(self.by_number, &key))?;
-        let what = Malformed { offset: 0, what: "a name that is not UTF-8" };
-        let name: Arc<str> = std::str::from_utf8(&value).map_err(|_| corrupt(self.by_number, &key, what))?.into();
+        let name = decode_name(&key, &value).map_err(|malformed| corrupt(self.by_number, &key, malformed))?;
         self.names.insert(number, name.clone());
         Ok(name)
     }
@@ -348,6 +360,12 @@ impl Names {
             }
         }
     }
+}
+
+/// Reads the name that has a number.
+pub(crate) fn decode_name(key: &[u8], sealed: &[u8]) -> Decoded<Arc<str>> {
+    let what = Malformed { offset: 0, what: "a name that is not UTF-8" };
+    std::str::from_utf8(unseal(key, sealed)?).map(Arc::from).map_err(|_| what)
 }
 
 fn decode_number(bytes: &[u8]) -> Decoded<u32> {

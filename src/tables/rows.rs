@@ -159,14 +159,15 @@ impl<'a> Rows<'a> {
 
     /// Finds a room by its ID.
     pub fn room_by_id(&self, room_id: &str) -> Result<Option<Room>> {
-        let nid = self.decode(ROOM_IDS, room_id.as_bytes(), decode_number)?;
+        let key = room_id.as_bytes();
+        let nid = self.decode(ROOM_IDS, key, |bytes| decode_number(unseal(key, bytes)?))?;
         nid.and_then(RoomNid::new).map(|nid| self.room(nid)).transpose()
     }
 
     /// Loads a room.
     pub fn room(&self, nid: RoomNid) -> Result<Room> {
         let key = keys::room(nid);
-        let row: RoomRow = self.load(ROOMS, &key, cold::decode)?;
+        let row: RoomRow = self.load(ROOMS, &key, |bytes| cold::decode(unseal(&key, bytes)?))?;
         decode_room(nid, row).map_err(|malformed| corrupt(ROOMS, &key, malformed))
     }
 
@@ -195,15 +196,10 @@ impl<'a> Rows<'a> {
         self.load(EVENT_ROWS, &key, |bytes| EventRow::decode(event, unseal(&key, bytes)?))
     }
 
-    /// What happened in a room from a position on, ascending; `visit` returns `false` to end.
-    pub fn positions(
-        &self,
-        room: RoomNid,
-        from: u32,
-        visit: &mut dyn FnMut(u32, Happening) -> Result<bool>,
-    ) -> Result<()> {
-        let (prefix, start) = (keys::room(room), keys::position(room, from));
-        self.read.scan(POSITIONS, &prefix, &start, Direction::Forward, &mut |key, value| {
+    /// What happened in a room, by position, ascending; `visit` returns `false` to end.
+    pub fn positions(&self, room: RoomNid, visit: &mut dyn FnMut(u32, Happening) -> Result<bool>) -> Result<()> {
+        let prefix = keys::room(room);
+        self.read.scan(POSITIONS, &prefix, &prefix, Direction::Forward, &mut |key, value| {
             let happening = decode_happening(value).map_err(|malformed| corrupt(POSITIONS, key, malformed))?;
             visit(keys::last_number(key).unwrap_or_default(), happening)
         })
@@ -246,7 +242,8 @@ impl<'a> Rows<'a> {
 
     /// The current state's entry at a key.
     pub fn current_entry(&self, room: RoomNid, tuple: StateTuple) -> Result<Option<CurrentEntry>> {
-        self.decode(CURRENT_STATE, &keys::current(room, tuple), decode_current)
+        let key = keys::current(room, tuple);
+        self.decode(CURRENT_STATE, &key, |bytes| decode_current(unseal(&key, bytes)?))
     }
 
     /// The current state, or the part of it that has one event type, ascending by key.
@@ -261,7 +258,8 @@ impl<'a> Rows<'a> {
             None => keys::room(room).to_vec(),
         };
         self.read.scan(CURRENT_STATE, &prefix, &prefix, Direction::Forward, &mut |key, value| {
-            let entry = decode_current(value).map_err(|malformed| corrupt(CURRENT_STATE, key, malformed))?;
+            let entry = unseal(key, value).and_then(decode_current);
+            let entry = entry.map_err(|malformed| corrupt(CURRENT_STATE, key, malformed))?;
             let what = Malformed { offset: 0, what: "a key that names no event type and state key" };
             let tuple = keys::tuple_of_current(key).ok_or_else(|| corrupt(CURRENT_STATE, key, what))?;
             visit(tuple, entry)?;
@@ -276,7 +274,8 @@ impl<'a> Rows<'a> {
         self.read.scan(USER_ROOMS, &prefix, &prefix, Direction::Forward, &mut |key, value| {
             let what = Malformed { offset: 0, what: "no membership of a room" };
             let room = keys::last_number(key).and_then(RoomNid::new);
-            let membership = value.first().copied().and_then(Membership::from_code);
+            let bytes = unseal(key, value).map_err(|malformed| corrupt(USER_ROOMS, key, malformed))?;
+            let membership = bytes.first().copied().and_then(Membership::from_code);
             let (Some(room), Some(membership)) = (room, membership) else {
                 return Err(corrupt(USER_ROOMS, key, what));
             };
@@ -310,7 +309,7 @@ impl<'a> Rows<'a> {
         let prefix = keys::prev_children(room, wanted);
         let mut waiting = Vec::new();
         self.read.scan(WAITS, &prefix, &prefix, Direction::Forward, &mut |key, value| {
-            let place = decode_number(value).map_err(|malformed| corrupt(WAITS, key, malformed))?;
+            let place = decode_wait(key, value).map_err(|malformed| corrupt(WAITS, key, malformed))?;
             waiting.push((last_event_key(WAITS, key)?, place));
             Ok(true)
         })?;
@@ -325,17 +324,18 @@ fn last_event_key(table: TableId, key: &[u8]) -> Result<EventKey> {
 
 /// Writes that a parked input waits for an event, which is at `place` among what it lacks.
 pub fn put_wait(batch: &mut Batch, room: RoomNid, wanted: &EventKey, waiting: &EventKey, place: u32) {
-    let mut value = Vec::new();
-    put_varint(&mut value, u64::from(place));
-    batch.put(WAITS, keys::wait(room, wanted, waiting), value);
+    let key = keys::wait(room, wanted, waiting);
+    let value = sealed(&key, encode_number(place));
+    batch.put(WAITS, key, value);
 }
 
 /// Writes the rows of a room.
 pub fn put_room(batch: &mut Batch, room: &Room) -> Result<()> {
-    batch.put(ROOMS, keys::room(room.nid), cold::encode(&RoomRow::of(room))?);
-    let mut number = Vec::new();
-    put_varint(&mut number, u64::from(room.nid.number()));
-    batch.put(ROOM_IDS, room.id.as_bytes(), number);
+    let key = keys::room(room.nid);
+    let mut value = cold::encode(&RoomRow::of(room))?;
+    seal(&key, &mut value);
+    batch.put(ROOMS, key, value);
+    batch.put(ROOM_IDS, room.id.as_bytes(), sealed(room.id.as_bytes(), encode_number(room.nid.number())));
     Ok(())
 }
 
@@ -371,7 +371,7 @@ pub fn put_current(batch: &mut Batch, room: RoomNid, tuple: StateTuple, entry: O
     let key = keys::current(room, tuple);
     match entry {
         Some(entry) => {
-            batch.put(CURRENT_STATE, key, encode_current(entry));
+            batch.put(CURRENT_STATE, key, sealed(&key, encode_current(entry)));
         }
         None => batch.delete(CURRENT_STATE, key),
     }
@@ -380,7 +380,7 @@ pub fn put_current(batch: &mut Batch, room: RoomNid, tuple: StateTuple, entry: O
     }
     let user_key = keys::user_room(tuple.state_key, room);
     match entry.and_then(|entry| entry.membership) {
-        Some(membership) => batch.put(USER_ROOMS, user_key, [membership.code()]),
+        Some(membership) => batch.put(USER_ROOMS, user_key, encode_membership(&user_key, membership)),
         None => batch.delete(USER_ROOMS, user_key),
     }
 }
@@ -399,17 +399,33 @@ pub fn put_parked(batch: &mut Batch, room: RoomNid, event_key: &EventKey, row: &
     Ok(())
 }
 
-/// The value of a current-state row.
+/// A value with its checksum.
+pub(crate) fn sealed(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    seal(key, &mut value);
+    value
+}
+
+/// What the value of a current-state row seals.
 pub fn encode_current(entry: CurrentEntry) -> Vec<u8> {
-    let mut value = Vec::new();
-    put_varint(&mut value, u64::from(entry.event.number()));
+    let mut value = encode_number(entry.event.number());
     value.extend(entry.membership.map(Membership::code));
     value
 }
 
 /// The value of a user's membership row.
-pub fn encode_membership(membership: Membership) -> [u8; 1] {
-    [membership.code()]
+pub fn encode_membership(key: &[u8], membership: Membership) -> Vec<u8> {
+    sealed(key, vec![membership.code()])
+}
+
+fn encode_number(number: u32) -> Vec<u8> {
+    let mut value = Vec::new();
+    put_varint(&mut value, u64::from(number));
+    value
+}
+
+/// Reads the place of an event among what a parked input lacks.
+pub(crate) fn decode_wait(key: &[u8], sealed: &[u8]) -> Decoded<u32> {
+    decode_number(unseal(key, sealed)?)
 }
 
 pub(crate) fn decode_number(bytes: &[u8]) -> Decoded<u32> {

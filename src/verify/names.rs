@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use super::streams::{Check, RowStream};
 use crate::{
-    encoding::{bytes::Malformed, event_key::EventKey, fingerprint::Fingerprint, keys},
+    encoding::{event_key::EventKey, fingerprint::Fingerprint, keys},
     error::Result,
     ids::{EventNid, StateTuple},
     kv::{Read, TableId},
@@ -13,7 +13,7 @@ use crate::{
     tables::{
         KEY_ID_NAMES, KEY_IDS, STATE_KEY_NAMES, STATE_KEYS, TYPE_NAMES, TYPES,
         bodies::Bodies,
-        interning::{Interner, WELL_KNOWN_KEY_IDS, WELL_KNOWN_KEYS, WELL_KNOWN_TYPES},
+        interning::{Interner, WELL_KNOWN_KEY_IDS, WELL_KNOWN_KEYS, WELL_KNOWN_TYPES, decode_name},
         rows::{Room, Rows, decode_number},
     },
 };
@@ -39,18 +39,17 @@ fn check_by_number(check: &mut Check<'_>, by_number: TableId, by_name: TableId, 
             check.problem(by_number, &key, "a key that is no number, or one that all stores share");
             continue;
         }
-        let what = Malformed { offset: 0, what: "a name that is not UTF-8" };
-        let text = std::str::from_utf8(&value).map_err(|_| what);
-        let Some(text) = check.decoded(by_number, &key, text) else { continue };
-        if well_known.contains(&text) {
+        let Some(text) = check.decoded(by_number, &key, decode_name(&key, &value)) else { continue };
+        let name = text.as_bytes();
+        if well_known.contains(&&*text) {
             check.problem(by_number, &key, format!("{text:?} has another number in all stores"));
             continue;
         }
-        match check.get(by_name, &value)? {
-            None => check.problem(by_name, &value, format!("the row is missing: {text:?} is number {number}")),
-            Some(told) => match check.decoded(by_name, &value, decode_number(&told)) {
+        match check.get(by_name, name)? {
+            None => check.problem(by_name, name, format!("the row is missing: {text:?} is number {number}")),
+            Some(told) => match check.decoded(by_name, name, decode_number(&told)) {
                 Some(told) if told != number => {
-                    check.problem(by_name, &value, format!("{text:?} is number {number} and not {told}"));
+                    check.problem(by_name, name, format!("{text:?} is number {number} and not {told}"));
                 }
                 _ => {}
             },
@@ -65,7 +64,7 @@ fn check_by_name(check: &mut Check<'_>, by_number: TableId, by_name: TableId) ->
         let Some(number) = check.decoded(by_name, &name, decode_number(&value)) else { continue };
         let key = keys::number(number);
         match check.get(by_number, &key)? {
-            Some(told) if told == name => {}
+            Some(told) if decode_name(&key, &told).is_ok_and(|told| told.as_bytes() == name) => {}
             Some(_) => check.problem(by_name, &name, format!("number {number} is another name's")),
             None => check.problem(by_name, &name, format!("number {number} is no name's")),
         }

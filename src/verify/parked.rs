@@ -9,7 +9,7 @@ use crate::{
     ids::EventNid,
     tables::{
         PARKED, WAITS,
-        rows::{ParkedRow, Role, Want, decode_number, decode_parked},
+        rows::{ParkedRow, Role, Want, decode_parked, decode_wait},
     },
 };
 
@@ -67,7 +67,7 @@ impl RoomCheck<'_, '_> {
                 self.check.problem(WAITS, &key, "a key that does not name two events");
                 continue;
             };
-            let Some(place) = self.check.decoded(WAITS, &key, decode_number(&value)) else { continue };
+            let Some(place) = self.check.decoded(WAITS, &key, decode_wait(&key, &value)) else { continue };
             let count: &mut u32 = waits.entry(waiting).or_default();
             *count = count.saturating_add(1);
             // A parked row that does not decode is told of when it is read itself.

@@ -23,7 +23,7 @@ use crate::{
     tables::{
         CURRENT_STATE, HEADS, LISTS, PACKS, USER_ROOMS,
         interning::member_type,
-        rows::{CurrentEntry, encode_current, encode_membership},
+        rows::{CurrentEntry, encode_current, encode_membership, sealed},
     },
 };
 
@@ -265,14 +265,14 @@ impl RoomCheck<'_, '_> {
         for (tuple, event) in entries {
             let membership = self.facts.get(event).and_then(|fact| fact.membership);
             let key = keys::current(self.room.nid, tuple);
-            let right = encode_current(CurrentEntry { event, membership });
+            let right = sealed(&key, encode_current(CurrentEntry { event, membership }));
             if rows.take(self.check, &key)?.is_some_and(|value| value != right) {
                 let what = format!("another event than {}, or another membership", event.number());
                 self.check.problem(CURRENT_STATE, &key, what);
             }
             let Some(membership) = membership.filter(|_| Some(tuple.event_type) == member_type()) else { continue };
             let user_key = keys::user_room(tuple.state_key, self.room.nid);
-            if self.check.get(USER_ROOMS, &user_key)?.as_deref() != Some(&encode_membership(membership)) {
+            if self.check.get(USER_ROOMS, &user_key)?.as_deref() != Some(&*encode_membership(&user_key, membership)) {
                 let what = format!("the row is missing, or has another membership than {}", membership.as_str());
                 self.check.problem(USER_ROOMS, &user_key, what);
             }

@@ -71,7 +71,7 @@ pub(super) fn check_memberships(check: &mut Check<'_>, purges: &BTreeSet<RoomNid
         }
         let entry = check.rows().current_entry(room, StateTuple { event_type, state_key });
         let entry = check.readable(USER_ROOMS, &key, entry)?.flatten();
-        let membership = entry.and_then(|entry| entry.membership).map(encode_membership);
+        let membership = entry.and_then(|entry| entry.membership).map(|membership| encode_membership(&key, membership));
         if membership.is_none_or(|membership| value != membership) {
             check.problem(USER_ROOMS, &key, "not what the current state of the room says");
         }

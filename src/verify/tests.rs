@@ -2,6 +2,7 @@
 
 mod corruption;
 mod damage;
+mod flips;
 pub(crate) mod room;
 #[path = "../../tests/it/support.rs"]
 #[expect(dead_code, unreachable_patterns, reason = "it is made for integration tests, which use the rest")]

@@ -111,6 +111,15 @@ pub(crate) fn with_state<'a>(event: &Written, state: impl IntoIterator<Item = &'
 
 /// What happens in the room.
 pub(crate) fn story() -> Vec<Input> {
+    story_of(WIDE)
+}
+
+/// The same with a small state.
+pub(crate) fn small_story() -> Vec<Input> {
+    story_of(4)
+}
+
+fn story_of(width: usize) -> Vec<Input> {
     let mut author = Author::new(ROOM);
     let create = json!({"creator": ALICE, "room_version": "10"});
     let create = author.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
@@ -140,7 +149,7 @@ pub(crate) fn story() -> Vec<Input> {
     // A great state that another server tells, with events that are outliers here; one of them gets its place later.
     let named = |n: usize| format!("key {n}");
     let mut wide = Vec::new();
-    for n in 0..WIDE {
+    for n in 0..width {
         let name = named(n);
         let event = ("org.example.wide", Some(name.as_str()), json!({"n": n}));
         wide.push(author.write(ALICE, event, &[&retitled], &by_alice));
@@ -185,7 +194,8 @@ pub(crate) fn told() -> (RoomServer, Arc<MemoryStore>) {
     (server, store)
 }
 
-fn short_story() -> Vec<Input> {
+/// What happens in the second room.
+pub(crate) fn short_story() -> Vec<Input> {
     let mut author = Author::new(PURGED);
     let create = json!({"creator": ALICE, "room_version": "10"});
     let create = author.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
