@@ -153,7 +153,10 @@ impl Room<'_> {
             let state = match supplied {
                 Some(before) => {
                     let entries = crate::state::read::collect(&self.states(), before.snapshot, None)?;
-                    Some(entries.into_iter().map(|(_, event)| self.event_id(event)).collect::<Result<_>>()?)
+                    // In the order of the events: names are numbered for the whole store, by whichever room was first.
+                    let mut events: Vec<EventNid> = entries.into_iter().map(|(_, event)| event).collect();
+                    events.sort_unstable();
+                    Some(events.into_iter().map(|event| self.event_id(event)).collect::<Result<_>>()?)
                 }
                 None => None,
             };
