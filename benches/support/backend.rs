@@ -32,6 +32,7 @@ impl std::fmt::Display for Backend {
 impl Backend {
     /// A new store on one of the [`BACKENDS`]. With `yields_cpu`, what it does in the background takes no core from the
     /// benchmark.
+    #[cfg_attr(not(feature = "rocksdb"), expect(unused_variables, reason = "memory has no threads of its own"))]
     pub fn open(name: &'static str, yields_cpu: bool) -> Result<Self> {
         #[cfg(feature = "rocksdb")]
         if name == "rocksdb" {
