@@ -52,16 +52,19 @@ impl<'a> Cursor<'a> {
     }
 
     /// An error at the present place.
+    #[inline]
     pub fn malformed(&self, what: &'static str) -> Malformed {
         Malformed { offset: self.offset, what }
     }
 
     /// The number of bytes that are left.
+    #[inline]
     pub fn left(&self) -> usize {
         self.bytes.len().saturating_sub(self.offset)
     }
 
     /// Reads the next `count` bytes.
+    #[inline]
     pub fn take(&mut self, count: usize) -> Decoded<&'a [u8]> {
         let end = self.offset.checked_add(count).ok_or(self.malformed("a length beyond the address space"))?;
         let taken = self.bytes.get(self.offset..end).ok_or(self.malformed("the value ends too early"))?;
@@ -76,44 +79,64 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads one byte.
+    #[inline]
     pub fn byte(&mut self) -> Decoded<u8> {
-        let [byte] = self.array::<1>()?;
-        Ok(byte)
+        let byte = self.bytes.get(self.offset).ok_or(self.malformed("the value ends too early"))?;
+        self.offset += 1;
+        Ok(*byte)
     }
 
     /// Reads a varint in its shortest form.
+    #[inline]
     pub fn varint(&mut self) -> Decoded<u64> {
-        let mut value = 0u64;
-        for shift in (0..70).step_by(7) {
-            let byte = self.byte()?;
+        // Most are of one byte.
+        if let Some(byte) = self.bytes.get(self.offset)
+            && *byte < 0x80
+        {
+            self.offset += 1;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Decoded<u64> {
+        let rest = self.bytes.get(self.offset..).unwrap_or_default();
+        let (mut value, mut shift) = (0u64, 0);
+        for byte in rest.iter().take(10) {
+            self.offset += 1;
             let low = u64::from(byte & 0x7f);
             if shift == 63 && low > 1 {
                 return Err(self.malformed("a number beyond 64 bits"));
             }
             value |= low << shift;
             if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
+                if *byte == 0 && shift > 0 {
                     return Err(self.malformed("a number that is not in its shortest form"));
                 }
                 return Ok(value);
             }
+            shift += 7;
         }
-        Err(self.malformed("a number beyond 64 bits"))
+        let what = if rest.len() < 10 { "the value ends too early" } else { "a number beyond 64 bits" };
+        Err(self.malformed(what))
     }
 
     /// Reads a varint that fits 32 bits.
+    #[inline]
     pub fn varint32(&mut self) -> Decoded<u32> {
         let value = self.varint()?;
         u32::try_from(value).map_err(|_| self.malformed("a number beyond 32 bits"))
     }
 
     /// Reads a zigzag varint.
+    #[inline]
     pub fn zigzag(&mut self) -> Decoded<i64> {
         let value = self.varint()?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
     /// Reads a count of items that take at least `least` bytes each: never more than the bytes that are left allow.
+    #[inline]
     pub fn count(&mut self, least: usize) -> Decoded<usize> {
         let count = self.varint()?;
         let room = self.left().checked_div(least).unwrap_or(usize::MAX);
@@ -136,6 +159,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Checks that nothing is left.
+    #[inline]
     pub fn end(&self) -> Decoded<()> {
         if self.left() == 0 { Ok(()) } else { Err(self.malformed("bytes after the end of the value")) }
     }

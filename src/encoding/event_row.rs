@@ -333,7 +333,7 @@ fn take_auth_events(cursor: &mut Cursor<'_>, count: u8, nid: EventNid) -> Decode
     let mut auth_events = SmallVec::new();
     for _ in 0..count {
         let auth = EventNid::new(cursor.varint32()?).filter(|auth| *auth < nid);
-        auth_events.push(auth.ok_or(cursor.malformed("an auth event that is not older"))?);
+        auth_events.push(auth.ok_or_else(|| cursor.malformed("an auth event that is not older"))?);
     }
     Ok(auth_events)
 }

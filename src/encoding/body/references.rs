@@ -5,7 +5,7 @@ use ruma_common::room_version_rules::EventIdFormatVersion;
 
 use super::{
     Beside, Reference,
-    tokens::{Reader, put_object},
+    tokens::{Reader, put_encoded, put_object, put_quoted},
 };
 use crate::encoding::{
     bytes::{Decoded, put_bytes, put_varint},
@@ -127,7 +127,8 @@ pub(super) fn render_row<'r>(
             render_sha256(known.hash, out);
             out.push(b']');
         } else {
-            write_string(known.event_id, out);
+            // Base64, which needs no escapes.
+            put_quoted(out, known.event_id);
         }
     }
     out.push(b']');
@@ -136,7 +137,7 @@ pub(super) fn render_row<'r>(
 
 fn render_sha256(hash: &[u8; 32], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"sha256\":\"");
-    out.extend_from_slice(STANDARD_NO_PAD.encode(hash).as_bytes());
+    put_encoded(out, &STANDARD_NO_PAD, hash);
     out.extend_from_slice(b"\"}");
 }
 

@@ -5,7 +5,10 @@ use std::{borrow::Cow, ops::Range};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use super::{Beside, Head, flag, references, take_head, tokens::Reader};
+use super::{
+    Beside, Head, flag, references, take_head,
+    tokens::{Reader, put_encoded},
+};
 use crate::{
     encoding::{
         bytes::{Cursor, Decoded, Malformed},
@@ -36,22 +39,30 @@ enum Field {
     Type,
 }
 
-const FIELDS: [(Field, &str); 14] = [
-    (Field::AuthEvents, "auth_events"),
-    (Field::Content, "content"),
-    (Field::Depth, "depth"),
-    (Field::EventId, "event_id"),
-    (Field::Hashes, "hashes"),
-    (Field::Origin, "origin"),
-    (Field::OriginServerTs, "origin_server_ts"),
-    (Field::PrevEvents, "prev_events"),
-    (Field::PrevState, "prev_state"),
-    (Field::RoomId, "room_id"),
-    (Field::Sender, "sender"),
-    (Field::Signatures, "signatures"),
-    (Field::StateKey, "state_key"),
-    (Field::Type, "type"),
-];
+/// Each field, its name, and how it begins where it is not the first.
+const FIELDS: [(Field, &str, &str); 14] = {
+    macro_rules! field {
+        ($field:ident, $name:literal) => {
+            (Field::$field, $name, concat!(",\"", $name, "\":"))
+        };
+    }
+    [
+        field!(AuthEvents, "auth_events"),
+        field!(Content, "content"),
+        field!(Depth, "depth"),
+        field!(EventId, "event_id"),
+        field!(Hashes, "hashes"),
+        field!(Origin, "origin"),
+        field!(OriginServerTs, "origin_server_ts"),
+        field!(PrevEvents, "prev_events"),
+        field!(PrevState, "prev_state"),
+        field!(RoomId, "room_id"),
+        field!(Sender, "sender"),
+        field!(Signatures, "signatures"),
+        field!(StateKey, "state_key"),
+        field!(Type, "type"),
+    ]
+};
 
 /// Where the sections of a body that are rendered out of turn begin.
 #[derive(Default)]
@@ -121,7 +132,7 @@ impl<'a> Renderer<'a> {
             Some((reader, left)) => take_key(reader, left, None)?,
             None => None,
         };
-        for (field, name) in FIELDS {
+        for (field, name, begin) in FIELDS {
             while let (Some((reader, left)), Some(key)) = (&mut others, &next) {
                 if **key >= *name {
                     break;
@@ -135,7 +146,8 @@ impl<'a> Renderer<'a> {
                     return Err(self.content.malformed("a field that stands beside the body is in it too"));
                 }
                 let start = self.out.len();
-                begin_member(&mut self.out, name);
+                let begin = begin.as_bytes();
+                self.out.extend_from_slice(if start > 1 { begin } else { begin.get(1..).unwrap_or_default() });
                 if let Some(after) = self.value(field)? {
                     end = Some(after);
                 }
@@ -237,10 +249,9 @@ impl<'a> Renderer<'a> {
         for covered in [0..hashes.start, hashes.end..signatures.start, signatures.end..self.out.len()] {
             hasher.update(self.out.get(covered).unwrap_or_default());
         }
-        let text = STANDARD_NO_PAD.encode(hasher.finalize());
-        if let Some(hash) = self.out.get_mut(place..place + HASH_CHARACTERS) {
-            hash.copy_from_slice(text.as_bytes());
-        }
+        let hash = self.out.get_mut(place..place + HASH_CHARACTERS).unwrap_or_default();
+        let written = STANDARD_NO_PAD.encode_slice(hasher.finalize(), hash);
+        debug_assert_eq!(written, Ok(HASH_CHARACTERS), "the place of the hash has another length");
     }
 }
 
@@ -265,7 +276,7 @@ fn render_signature(beside: &Beside<'_>, signature: &[u8], out: &mut Vec<u8>) ->
     out.extend_from_slice(b":{");
     write_string(beside.key_id.ok_or(unknown)?, out);
     out.extend_from_slice(b":\"");
-    out.extend_from_slice(STANDARD_NO_PAD.encode(signature).as_bytes());
+    put_encoded(out, &STANDARD_NO_PAD, signature);
     out.extend_from_slice(b"\"}}");
     Ok(())
 }

@@ -318,6 +318,7 @@ mod tests {
     fn every_string_stands_once_and_is_found() {
         for (place, text) in STRINGS.iter().enumerate() {
             assert_eq!(number(text), Some(place), "{text:?}");
+            assert!(text.bytes().all(|byte| byte >= b' ' && !b"\"\\".contains(&byte)), "{text:?} is rendered as it is");
         }
         assert_eq!(number("no such string"), None);
     }

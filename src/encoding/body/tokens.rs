@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use base64::{
     Engine as _,
-    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+    engine::{
+        GeneralPurpose,
+        general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+    },
 };
 use ruma_common::room_version_rules::EventIdFormatVersion;
 
@@ -220,6 +223,9 @@ impl<'a> Reader<'a> {
             let depth = depth.checked_sub(1).ok_or(self.cursor.malformed("nested too deeply"))?;
             return if is_array { self.render_array(count, out, depth) } else { self.render_object(count, out, depth) };
         }
+        if self.render_plain(lead, out)? {
+            return Ok(());
+        }
         match self.scalar(lead)? {
             Scalar::Word(word) => out.extend_from_slice(word.as_bytes()),
             Scalar::Int(int) => write_int(int, out),
@@ -227,6 +233,31 @@ impl<'a> Reader<'a> {
             Scalar::Text(text) => write_string(&text, out),
         }
         Ok(())
+    }
+
+    /// Renders a string that needs no escapes by its nature; tells whether it is one.
+    fn render_plain(&mut self, lead: u8, out: &mut Vec<u8>) -> Decoded<bool> {
+        match lead {
+            STATIC_1.. => put_quoted(out, self.table_string(usize::from(lead - STATIC_1))?),
+            STATIC_2 => {
+                let second = usize::from(self.cursor.byte()?);
+                put_quoted(out, self.table_string(ONE_BYTE + second)?);
+            }
+            HASH_URL_SAFE | HASH_STANDARD => {
+                out.extend_from_slice(b"\"$");
+                let engine = if lead == HASH_URL_SAFE { &URL_SAFE_NO_PAD } else { &STANDARD_NO_PAD };
+                put_encoded(out, engine, self.cursor.take(32)?);
+                out.push(b'"');
+            }
+            BASE64_STANDARD | BASE64_URL_SAFE => {
+                out.push(b'"');
+                let engine = if lead == BASE64_URL_SAFE { &URL_SAFE_NO_PAD } else { &STANDARD_NO_PAD };
+                put_encoded(out, engine, self.cursor.bytes()?);
+                out.push(b'"');
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn render_array(&mut self, count: usize, out: &mut Vec<u8>, depth: u8) -> Decoded<()> {
@@ -245,11 +276,15 @@ impl<'a> Reader<'a> {
         out.push(b'{');
         let mut last: Option<Cow<'a, str>> = None;
         for _ in 0..count {
-            let key = self.key(last.as_deref())?;
             if last.is_some() {
                 out.push(b',');
             }
-            write_string(&key, out);
+            let lead = self.cursor.byte()?;
+            let key = self.key_after(lead, last.as_deref())?;
+            match lead {
+                STATIC_2 | STATIC_1.. => put_quoted(out, &key),
+                _ => write_string(&key, out),
+            }
             out.push(b':');
             self.render(out, depth)?;
             last = Some(key);
@@ -303,6 +338,10 @@ impl<'a> Reader<'a> {
     /// Reads a key, which must be greater than the one before it: so are keys in canonical JSON.
     pub(super) fn key(&mut self, last: Option<&str>) -> Decoded<Cow<'a, str>> {
         let lead = self.cursor.byte()?;
+        self.key_after(lead, last)
+    }
+
+    fn key_after(&mut self, lead: u8, last: Option<&str>) -> Decoded<Cow<'a, str>> {
         let Scalar::Text(key) = self.scalar(lead)? else {
             return Err(self.cursor.malformed("a key that is no string"));
         };
@@ -328,7 +367,7 @@ impl<'a> Reader<'a> {
 
     fn scalar(&mut self, lead: u8) -> Decoded<Scalar<'a>> {
         let text = match lead {
-            STATIC_1.. => self.table_string(usize::from(lead - STATIC_1))?,
+            STATIC_1.. => Cow::Borrowed(self.table_string(usize::from(lead - STATIC_1))?),
             SHORT_TEXT..STATIC_1 => {
                 let bytes = self.cursor.take(usize::from(lead - SHORT_TEXT))?;
                 let text = std::str::from_utf8(bytes);
@@ -336,7 +375,7 @@ impl<'a> Reader<'a> {
             }
             STATIC_2 => {
                 let second = usize::from(self.cursor.byte()?);
-                self.table_string(ONE_BYTE + second)?
+                Cow::Borrowed(self.table_string(ONE_BYTE + second)?)
             }
             SMALL..STATIC_2 => return Ok(Scalar::Int(i64::from(lead - SMALL))),
             NULL => return Ok(Scalar::Word("null")),
@@ -363,9 +402,8 @@ impl<'a> Reader<'a> {
         Ok(Scalar::Text(text))
     }
 
-    fn table_string(&self, number: usize) -> Decoded<Cow<'a, str>> {
-        let text = STRINGS.get(number).ok_or(self.cursor.malformed("a string beyond the table"))?;
-        Ok(Cow::Borrowed(text))
+    fn table_string(&self, number: usize) -> Decoded<&'static str> {
+        STRINGS.get(number).copied().ok_or(self.cursor.malformed("a string beyond the table"))
     }
 
     fn int(&mut self) -> Decoded<i64> {
@@ -380,6 +418,23 @@ impl<'a> Reader<'a> {
             _ => Err(self.cursor.malformed("a number that is not in canonical form")),
         }
     }
+}
+
+/// Appends in quotes what needs no escapes: a string of the table, the name of a field.
+pub(super) fn put_quoted(out: &mut Vec<u8>, plain: &str) {
+    out.reserve(plain.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(plain.as_bytes());
+    out.push(b'"');
+}
+
+/// Appends bytes in base64.
+pub(super) fn put_encoded(out: &mut Vec<u8>, engine: &GeneralPurpose, bytes: &[u8]) {
+    let start = out.len();
+    // Four characters for every three bytes, and no padding.
+    out.resize(start + bytes.len() + bytes.len().div_ceil(3), b'?');
+    let written = engine.encode_slice(bytes, out.get_mut(start..).unwrap_or_default());
+    debug_assert!(written.is_ok_and(|written| start + written == out.len()), "base64 is longer than it should be");
 }
 
 /// A value that holds no others.

@@ -102,6 +102,7 @@ pub(in crate::encoding) fn write_int(int: i64, out: &mut Vec<u8>) {
 
 /// Appends a string in quotes.
 pub(in crate::encoding) fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text.as_bytes();
     loop {
