@@ -30,6 +30,10 @@ pub struct TableSpec {
 pub enum Access {
     /// Mostly point look-ups of keys that are there or not: wants a Bloom filter.
     Point,
+    /// Point look-ups of keys that are there: wants no filter.
+    Present,
+    /// The same, of many small rows that have much in common: wants a dictionary for its compression.
+    Dense,
     /// Mostly neighbours in key order: wants larger, better compressed blocks.
     Scan,
 }

@@ -96,9 +96,9 @@ tables! {
     /// Events by a short prefix of their ID; checked against `event_ids`.
     EVENT_INDEX = "event_index" { "first 8 bytes of the event key" => "(room, event)...", Derived, Point, Events, by_room: false }
     /// What is known of each event but its body.
-    EVENT_ROWS = "event_rows" { "room event" => "event row", Truth, Point, Events, by_room: true }
+    EVENT_ROWS = "event_rows" { "room event" => "event row", Truth, Present, Events, by_room: true }
     /// The PDUs.
-    EVENT_BODIES = "event_bodies" { "room event" => "sealed: body", Truth, Point, Events, by_room: true }
+    EVENT_BODIES = "event_bodies" { "room event" => "sealed: body", Truth, Dense, Events, by_room: true }
     /// The order in which events were stored and placed.
     POSITIONS = "positions" { "room position" => "event, what happened", Truth, Scan, Events, by_room: true }
     /// State events by the auth events that they name.

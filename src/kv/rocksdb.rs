@@ -8,6 +8,7 @@ mod directory;
 pub mod probe;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 use std::fs::File;
 use std::path::Path;
@@ -18,13 +19,13 @@ use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::BACKGROUND_ERRORS;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ChecksumType, ColumnFamily,
-    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, Env,
+    BottommostLevelCompaction, Cache, ColumnFamily, CompactOptions, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, Env,
     FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
-use self::directory::Found;
-use super::{Access, Batch, Direction, Op, Read, Store, TableId, TableSpec, Value, Visit};
+pub use self::tuning::Tuning;
+use self::{directory::Found, tuning::families};
+use super::{Batch, Direction, Op, Read, Store, TableId, TableSpec, Value, Visit};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How much memory a store may take.
@@ -54,21 +55,8 @@ impl Default for RocksOptions {
 const BACKGROUND_JOBS: i32 = 4;
 /// Table files that are kept open: half of the 1,024 files that a process has by default.
 const OPEN_FILES: i32 = 512;
-/// Memory that a table takes with its first row, and then again each time it is full.
-const ARENA_BLOCK_BYTES: usize = 256 << 10;
-const TABLE_FILE_BYTES: u64 = 32 << 20;
 const MANIFEST_BYTES: usize = 16 << 20;
 const INFO_LOG_BYTES: usize = 4 << 20;
-const BLOOM_BITS_PER_KEY: f64 = 10.0;
-
-/// Settings of a table that the binding has no calls for. The two protections cost below 5% of a write: rows in memory
-/// carry a checksum, and a table file is read again before it takes the place of others.
-const POINT_SETTINGS: &str = "memtable_protection_bytes_per_key=8;paranoid_file_checks=true;\
-    bottommost_compression=kZSTD;bottommost_compression_opts={level=3;enabled=true}";
-/// The same with a dictionary of 16 KiB for each table file, made from samples that take at most 8 MiB of memory.
-const SCAN_SETTINGS: &str = "memtable_protection_bytes_per_key=8;paranoid_file_checks=true;\
-    bottommost_compression=kZSTD;bottommost_compression_opts={level=3;enabled=true;\
-    max_dict_bytes=16384;zstd_max_train_bytes=1638400;max_dict_buffer_bytes=8388608}";
 
 /// How often a write that meets a stall is tried, with pauses of 1, 2, 4, 8, 16 and then 32 ms: below 2 s in all.
 const STALL_TRIES: u32 = 64;
@@ -99,12 +87,19 @@ impl RocksStore {
     /// else, or a table that is not in `specs`; `Corrupt` if its manifest or logs are damaged. A refused directory is
     /// left as it was, except for a lock file in one that is a store.
     pub fn open(directory: &Path, specs: &[TableSpec], options: &RocksOptions) -> Result<Self> {
+        let tuned: Vec<(TableSpec, Tuning)> = specs.iter().map(|spec| (*spec, Tuning::of(spec.access))).collect();
+        Self::open_tuned(directory, &tuned, options)
+    }
+
+    /// The same with tables that are laid out as told, to compare.
+    pub fn open_tuned(directory: &Path, tuned: &[(TableSpec, Tuning)], options: &RocksOptions) -> Result<Self> {
+        let specs: Vec<TableSpec> = tuned.iter().map(|(spec, _)| *spec).collect();
         directory::inspect(directory)?;
         let lock = directory::lock(directory)?;
         // Again, since another process may have made a store before it gave the lock back.
         if directory::inspect(directory)? == Found::Store {
             super::wal::check(directory)?;
-            check_families(directory, specs)?;
+            check_families(directory, &specs)?;
         }
         let cache = Cache::new_lru_cache(cache_bytes(options));
         let mut database = database_options(options);
@@ -112,7 +107,7 @@ impl RocksStore {
             let env = Env::new().map_err(|error| failure("the priority of threads cannot be set".to_owned(), error))?;
             yield_cpu(env, &mut database);
         }
-        let db = DB::open_cf_descriptors(&database, directory, families(specs, options, &cache)?)
+        let db = DB::open_cf_descriptors(&database, directory, families(tuned, options, &cache)?)
             .map_err(|error| failure(format!("the store in {} does not open", directory.display()), error))?;
         let mut writes = WriteOptions::default();
         writes.set_no_slowdown(true);
@@ -468,47 +463,4 @@ fn write_buffer_bytes(options: &RocksOptions) -> usize {
 
 fn cache_bytes(options: &RocksOptions) -> usize {
     options.cache_bytes.max(1 << 20)
-}
-
-fn families(specs: &[TableSpec], options: &RocksOptions, cache: &Cache) -> Result<Vec<ColumnFamilyDescriptor>> {
-    // RocksDB insists on this family; it stays empty.
-    let unused = TableSpec { name: DEFAULT_COLUMN_FAMILY_NAME, access: Access::Point };
-    let unused = Some(unused).filter(|unused| specs.iter().all(|spec| spec.name != unused.name));
-    let all = specs.iter().copied().chain(unused);
-    all.map(|spec| Ok(ColumnFamilyDescriptor::new(spec.name, family_options(spec.access, options, cache)?))).collect()
-}
-
-fn family_options(access: Access, options: &RocksOptions, cache: &Cache) -> Result<Options> {
-    let mut family = options_from(match access {
-        Access::Point => POINT_SETTINGS,
-        Access::Scan => SCAN_SETTINGS,
-    })?;
-    // What is still to be compacted is compressed fast.
-    family.set_compression_type(DBCompressionType::Zstd);
-    family.set_compression_options(-14, 1, 0, 0);
-    let buffers = write_buffer_bytes(options);
-    family.set_write_buffer_size(buffers / 2);
-    family.set_max_write_buffer_number(4);
-    family.set_arena_block_size(ARENA_BLOCK_BYTES);
-    family.set_target_file_size_base(TABLE_FILE_BYTES);
-    family.set_max_bytes_for_level_base(u64::try_from(buffers).unwrap_or(u64::MAX).saturating_mul(2));
-
-    let mut blocks = BlockBasedOptions::default();
-    blocks.set_block_cache(cache);
-    blocks.set_checksum_type(ChecksumType::XXH3);
-    // Index and filters are cut into blocks and cached as such, so that a large store stays within the cache.
-    blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    blocks.set_pin_top_level_index_and_filter(true);
-    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-    match access {
-        Access::Point => {
-            blocks.set_block_size(4 << 10);
-            blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
-            blocks.set_partition_filters(true);
-        }
-        Access::Scan => blocks.set_block_size(16 << 10),
-    }
-    family.set_block_based_table_factory(&blocks);
-    Ok(family)
 }
