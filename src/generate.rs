@@ -21,7 +21,9 @@
 //! ```
 
 mod content;
+pub mod corpus;
 pub mod direct;
+mod language;
 mod model;
 mod pdu;
 pub mod random;
@@ -155,6 +157,16 @@ pub struct Room {
     left: Vec<u32>,
     /// Users who acted on a line of the fork: if they acted on two, one could leave while the other speaks.
     bound: BTreeMap<User, usize>,
+    signing: Signing,
+}
+
+/// Who signs events.
+#[derive(Debug, Clone, Default)]
+struct Signing {
+    /// Whether every server has a key of its own name.
+    keys_differ: bool,
+    /// A server that also signs the next event.
+    cosigner: Option<String>,
 }
 
 impl Room {
@@ -180,6 +192,7 @@ impl Room {
             quiet: 0,
             left: Vec::new(),
             bound: BTreeMap::new(),
+            signing: Signing::default(),
             spec,
         };
         let creator = room.new_user();
@@ -430,6 +443,7 @@ impl Room {
         let auth_events = self.auth_events(line, event_type, (sender, &sender_id), key, state_key.as_deref(), &content);
         self.time = self.time.saturating_add(1).saturating_add_unsigned(self.random.below(20_000));
         let names_room = event_type != types::CREATE || self.rules.event_format.require_room_create_room_id;
+        let (key_id, cosigner) = (self.key_id(sender), self.signing.cosigner.take());
         let draft = Draft {
             room_id: names_room.then_some(&self.room_id),
             event_type,
@@ -440,6 +454,8 @@ impl Room {
             origin_server_ts: self.time,
             prev_events,
             auth_events,
+            key_id: &key_id,
+            cosigner: cosigner.as_deref(),
         };
         let (made, generated) = finish(draft, &self.rules, &mut self.random);
         self.model.add(line, made, key.map(|key| (key, joined)));

@@ -52,6 +52,8 @@ mod readme {}
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "bench")]
+pub mod codec;
 mod encoding;
 mod error;
 /// What lies on disk.

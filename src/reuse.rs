@@ -3,7 +3,7 @@
 //!
 //! A [`Workload`] is replayed into a layout; then its bytes are counted, and questions are asked whose answers are known.
 
-mod chart;
+pub(crate) mod chart;
 mod compress_state;
 mod conduit;
 mod dendrite;

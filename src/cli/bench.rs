@@ -1,5 +1,7 @@
 //! `bench`.
 
+mod codec;
+
 use std::{
     collections::BTreeMap,
     io::{IsTerminal, Write},
@@ -30,6 +32,11 @@ enum Bench {
     /// Each workload is replayed into each layout, on stores in the directory for temporary files ($TMPDIR). Every
     /// answer is held against the truth.
     Reuse(ReuseArguments),
+    /// What an event takes on disk, here and in other forms, and what writing and reading it takes
+    ///
+    /// A made-up corpus goes through the engine, on stores in the directory for temporary files ($TMPDIR). Every event is
+    /// read back and held against the bytes that came.
+    Codec(codec::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,7 +64,13 @@ struct ReuseArguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<Ending, Failure> {
-    let Bench::Reuse(arguments) = &arguments.bench;
+    match &arguments.bench {
+        Bench::Reuse(arguments) => reuse(arguments, output),
+        Bench::Codec(arguments) => codec::run(arguments, output),
+    }
+}
+
+fn reuse(arguments: &ReuseArguments, output: &mut Output) -> Result<Ending, Failure> {
     let workloads = chosen(&arguments.workload, &Workload::ALL.map(|all| (all, all != Workload::F)));
     let layouts = chosen(&arguments.layout, &LayoutKind::ALL.map(|all| (all, true)));
     let scratch = Scratch::new("bench")?;

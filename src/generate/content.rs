@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Room, User, pdu::object};
+use super::{Room, User, pdu::object, random::Random};
 use crate::encoding::json::{Json, Object};
 
 const NAMES: [&str; 24] = [
@@ -71,6 +71,16 @@ impl Room {
 
     pub(super) fn server(&self, user: User) -> String {
         format!("server{}.example.org", user.0.checked_rem(self.spec.servers).unwrap_or(0))
+    }
+
+    /// The ID of the key with which a user's server signs.
+    pub(super) fn key_id(&self, user: User) -> String {
+        if !self.signing.keys_differ {
+            return "ed25519:a_1".to_owned();
+        }
+        let random = &mut Random::new(u64::from(user.0.checked_rem(self.spec.servers).unwrap_or(0)));
+        let letters = (0..4).filter_map(|_| random.choose(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"));
+        format!("ed25519:a_{}", letters.map(|letter| char::from(*letter)).collect::<String>())
     }
 
     /// 18 characters that nothing follows from.

@@ -43,6 +43,10 @@ pub(super) struct Draft<'a> {
     pub(super) origin_server_ts: i64,
     pub(super) prev_events: Vec<Json>,
     pub(super) auth_events: Vec<Json>,
+    /// The ID of the key that it is signed with.
+    pub(super) key_id: &'a str,
+    /// Another server that signs it.
+    pub(super) cosigner: Option<&'a str>,
 }
 
 /// An object with these members.
@@ -82,9 +86,13 @@ pub(super) fn finish(draft: Draft<'_>, rules: &RoomVersionRules, random: &mut Ra
         Some(event_id) => event_id.to_owned(),
         None => EventKey::from_bytes(reference_hash).event_id(rules.event_id_format).unwrap_or_default(),
     };
-    let signature = STANDARD_NO_PAD.encode(random.bytes::<64>());
-    let by_key = object([("ed25519:a_1", Json::String(signature.into()))]);
-    event.insert("signatures", Json::Object(object([(server, Json::Object(by_key))])));
+    let mut signatures = Object::new();
+    for signer in std::iter::once(server).chain(draft.cosigner) {
+        let signature = STANDARD_NO_PAD.encode(random.bytes::<64>());
+        let by_key = object([(draft.key_id, Json::String(signature.into()))]);
+        signatures.insert(signer, Json::Object(by_key));
+    }
+    event.insert("signatures", Json::Object(signatures));
     let reference = match rules.events_reference_format {
         EventsReferenceFormatVersion::V1 => {
             let hash = object([("sha256", Json::String(STANDARD_NO_PAD.encode(reference_hash).into()))]);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     LayoutKind, Measured, Reads, Workload,
-    chart::{Group, bars},
+    chart::{Group, Scale, bars},
     simulated,
 };
 
@@ -202,7 +202,7 @@ pub fn files(all: &[Measured]) -> Vec<(String, String)> {
             })
             .filter(|group: &Group| !group.bars.is_empty())
             .collect();
-        files.push((format!("{name}.svg"), bars(title, &groups, LayoutKind::Roomserver.name())));
+        files.push((format!("{name}.svg"), bars(title, &groups, LayoutKind::Roomserver.name(), Scale::Logarithmic)));
     }
     files
 }

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["input"],
     &["server", "query", "output", "stats", "upkeep", "verify"],
     &["generate", "import_line"],
-    &["reuse"],
+    &["reuse", "codec"],
     &["cli", "fuzzing"],
 ];
 

@@ -85,3 +85,27 @@ fn reuse_says_what_it_does_not_know() {
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("/dev/null/x"), "{}", ran.stderr);
 }
+
+#[test]
+fn codec_tells_what_an_event_takes_and_writes_a_page() {
+    let scene = Scene::new();
+    let page = scene.path("page");
+    let room = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/rooms/big.jsonl.gz");
+    let arguments = ["bench", "codec", "--json", "--events", "1500", "--write", page.to_str().unwrap(), room];
+    let ran = scene.run(&arguments);
+    assert_eq!((ran.code, &*ran.stderr), (0, ""));
+    let lines = ran.objects();
+    let figure = |row: &str, column: &str| {
+        let line = lines.iter().find(|line| line["row"] == row).unwrap();
+        let found = line.as_object().unwrap().iter().find(|(key, _)| key.starts_with(column));
+        found.unwrap().1.as_f64().unwrap()
+    };
+    for rooms in ["corpus", "big"] {
+        assert!(figure("ours: rows and bodies", rooms) < figure("JSON", rooms) / 3.0, "{rooms}");
+    }
+    assert!(figure("head: the row", "median") > 0.0);
+    let text = std::fs::read_to_string(page.join("codec.md")).unwrap();
+    assert!(text.contains("| ours, with IDs |") && text.contains("](codec.svg)"), "{text}");
+    assert!(std::fs::read_to_string(page.join("codec.svg")).unwrap().ends_with("</svg>\n"));
+    assert_eq!(std::fs::read_to_string(page.join("codec.jsonl")).unwrap(), ran.stdout);
+}
