@@ -19,8 +19,8 @@ use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::BACKGROUND_ERRORS;
 use rocksdb::{
-    BottommostLevelCompaction, Cache, ColumnFamily, CompactOptions, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, Env,
-    FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, Cache, ColumnFamily, CompactOptions, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME,
+    Env, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
 pub use self::tuning::Tuning;
