@@ -1,8 +1,16 @@
 //! Stores of earlier formats: a build that misreads one answers wrongly, or destroys it.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read},
+    path::Path,
+};
 
-use roomserver::{ErrorKind, Options, RoomServer};
+use flate2::read::MultiGzDecoder;
+use roomserver::{ErrorKind, Input, Kind, Options, Outcome, RoomServer};
+use serde_json::Value;
+
+use crate::support::server;
 
 /// A copy of a kept store, since opening one writes to it.
 fn kept(name: &str) -> tempfile::TempDir {
@@ -21,4 +29,70 @@ fn a_store_of_format_1_is_refused_by_its_version() {
     let Err(error) = RoomServer::open(store.path(), &Options::default()) else { panic!("it opened") };
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.to_string().contains("format version 1"), "{error}");
+}
+
+/// What the store of format 2 was made from: an example, and the first events of two real rooms.
+fn inputs() -> Vec<Input> {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut inputs = Vec::new();
+    for (name, count) in [("first.jsonl", 4), ("rooms/forks-v1.jsonl.gz", 200), ("rooms/forks-v12.jsonl.gz", 200)] {
+        let file = File::open(examples.join(name)).expect("an example");
+        let source: Box<dyn Read> =
+            if name.ends_with("gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        for line in BufReader::new(source).lines().take(count) {
+            let line: Value = serde_json::from_str(&line.expect("readable")).expect("JSON");
+            let mut input = Input::new(serde_json::to_vec(line.get("pdu").unwrap_or(&line)).expect("JSON"));
+            let version = line["room_version"].as_str();
+            input.room_version = version.map(|version| version.try_into().expect("a version"));
+            input.kind = match line["kind"].as_str() {
+                None | Some("new") => Kind::New,
+                Some("old") => Kind::Old,
+                Some(_) => Kind::Outlier,
+            };
+            assert!(line["state"].is_null(), "no supplied states among them");
+            inputs.push(input);
+        }
+    }
+    inputs
+}
+
+/// All that a store says of its rooms.
+fn told(server: &RoomServer) -> Vec<String> {
+    let mut told = Vec::new();
+    let view = server.view();
+    for room in view.rooms().expect("readable") {
+        told.push(format!("{} {} {:?}", room.id(), room.version(), room.current_summary()));
+        room.records(&mut |record| {
+            told.push(format!("{record:?}"));
+            Ok(true)
+        })
+        .expect("readable");
+        room.history(&mut |entry| {
+            told.push(format!("{entry:?}"));
+            Ok(true)
+        })
+        .expect("readable");
+    }
+    told
+}
+
+#[test]
+fn a_store_of_format_2_says_what_one_that_is_made_now_does() {
+    let store = kept("v2");
+    let old = RoomServer::open(store.path(), &Options::default()).expect("it opens");
+    let (new, _) = server();
+    let feed = |server: &RoomServer| -> Vec<Outcome> {
+        let outcomes = inputs().into_iter().map(|input| server.submit(input).expect("taken").wait().expect("decided"));
+        outcomes.collect()
+    };
+    feed(&new);
+    let told_by_new = told(&new);
+    assert!(told_by_new.len() > 700, "{}", told_by_new.len());
+    assert_eq!(told(&old), told_by_new);
+    let report = old.verify(&mut |problem| panic!("{problem}")).expect("readable");
+    assert_eq!((report.rooms, report.problems), (3, 0));
+    for outcome in feed(&old) {
+        assert!(matches!(outcome, Outcome::Duplicate { .. }), "{outcome:?}");
+    }
+    assert_eq!(told(&old), told_by_new);
 }
