@@ -89,18 +89,28 @@ impl<'a> Cursor<'a> {
     /// Reads a varint in its shortest form.
     #[inline]
     pub fn varint(&mut self) -> Decoded<u64> {
-        // Most are of one byte.
-        if let Some(byte) = self.bytes.get(self.offset)
-            && *byte < 0x80
-        {
-            self.offset += 1;
-            return Ok(u64::from(*byte));
+        // Most are of one or two bytes.
+        match self.bytes.get(self.offset..) {
+            Some([byte, ..]) if *byte < 0x80 => {
+                self.offset += 1;
+                Ok(u64::from(*byte))
+            }
+            Some([low, high, ..]) if (1..0x80).contains(high) => {
+                self.offset += 2;
+                Ok(u64::from(low & 0x7f) | u64::from(*high) << 7)
+            }
+            _ => self.long_varint(),
         }
-        self.long_varint()
     }
 
     fn long_varint(&mut self) -> Decoded<u64> {
         let rest = self.bytes.get(self.offset..).unwrap_or_default();
+        if let Some(word) = rest.first_chunk()
+            && let Some((value, length)) = short_of_word(u64::from_le_bytes(*word))
+        {
+            self.offset += length;
+            return Ok(value);
+        }
         let (mut value, mut shift) = (0u64, 0);
         for byte in rest.iter().take(10) {
             self.offset += 1;
@@ -163,6 +173,24 @@ impl<'a> Cursor<'a> {
     pub fn end(&self) -> Decoded<()> {
         if self.left() == 0 { Ok(()) } else { Err(self.malformed("bytes after the end of the value")) }
     }
+}
+
+/// The varint at the beginning of eight bytes, and its length; `None` if it does not end there or is not in its shortest
+/// form.
+fn short_of_word(word: u64) -> Option<(u64, usize)> {
+    const ENDS: u64 = 0x8080_8080_8080_8080;
+    let ends = !word & ENDS;
+    // The bits up to the top bit of the last byte.
+    let bits = ends.trailing_zeros().checked_add(1).filter(|bits| *bits <= u64::BITS)?;
+    let own = word & (u64::MAX >> (u64::BITS - bits)) & !ENDS;
+    if bits > 8 && own >> (bits - 8) == 0 {
+        return None;
+    }
+    // Groups of 7 bits become groups of 14, 28 and 56.
+    let own = (own & 0x007f_007f_007f_007f) | ((own & 0x7f00_7f00_7f00_7f00) >> 1);
+    let own = (own & 0x0000_3fff_0000_3fff) | ((own & 0x3fff_0000_3fff_0000) >> 2);
+    let own = (own & 0x0fff_ffff) | ((own & 0x0fff_ffff_0000_0000) >> 4);
+    Some((own, bits as usize / 8))
 }
 
 /// The number of bits that hold every number below `count`.
@@ -256,6 +284,23 @@ mod tests {
             prop_assert_eq!(cursor.varint(), Ok(value));
             prop_assert_eq!(cursor.zigzag(), Ok(signed));
             prop_assert!(cursor.end().is_ok());
+        }
+
+        #[test]
+        fn a_varint_is_read_as_if_byte_by_byte(mut bytes: Vec<u8>, lead in 0usize..12) {
+            // Many lengths, since a byte of eight ends a varint one time in two.
+            bytes.iter_mut().take(lead).for_each(|byte| *byte |= 0x80);
+            let (mut value, mut expected) = (0u128, None);
+            for (place, byte) in bytes.iter().take(10).enumerate() {
+                value |= u128::from(byte & 0x7f) << (7 * place);
+                if byte & 0x80 == 0 {
+                    expected = u64::try_from(value).ok().filter(|_| *byte > 0 || place == 0).map(|value| (value, place + 1));
+                    break;
+                }
+            }
+            let mut cursor = Cursor::new(&bytes);
+            let read = cursor.varint().ok().map(|value| (value, bytes.len() - cursor.left()));
+            prop_assert_eq!(read, expected);
         }
 
         #[test]
