@@ -1,6 +1,6 @@
 //! Every event comes back byte for byte: those of a corpus out of a store, and odd ones of every room version.
 //!
-//! `ROOMSERVER_CASES` sets how many of each are tried.
+//! `ROOMSERVER_CASES` sets how many of each are tried at least.
 
 use std::sync::Arc;
 
@@ -35,16 +35,14 @@ fn cases() -> u32 {
 
 #[test]
 fn every_event_of_a_corpus_is_read_back_as_it_came() {
-    let (mut left, mut seed, mut same) = (cases(), 100, 0);
-    while left > 0 {
-        let count = left.min(AT_ONCE);
-        let events = Events::generated(seed, count).unwrap();
+    let (mut seed, mut same) = (100, 0);
+    while same < cases() as usize {
+        let events = Events::generated(seed, cases().min(AT_ONCE)).unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&specs()));
         fill(&store, &events).unwrap();
         let read = read_back(&store, &events).unwrap();
         assert_eq!(read, events.events.len(), "of the corpus of seed {seed}");
         same += read;
-        left -= count;
         seed += 1;
     }
     println!("{same} events read back as they came");
@@ -62,11 +60,10 @@ fn an_event_that_was_changed_in_the_store_is_not_taken_for_the_one_that_came() {
 
 #[test]
 fn odd_events_of_every_room_version_come_back() {
-    let (mut left, mut seed, mut tried) = (cases(), 1_000_000, 0);
-    while left > 0 {
-        let count = left.min(AT_ONCE);
+    let (mut seed, mut tried) = (1_000_000, 0);
+    while tried < cases() {
         let mut random = Random::new(seed);
-        for sample in Corpus::new(seed, count).unwrap() {
+        for sample in Corpus::new(seed, cases().min(AT_ONCE)).unwrap() {
             let version = *random.choose(&[1, 2, 3, 6, 10, 11, 12]).unwrap();
             let event = odd(&sample.event.pdu, version, &mut random);
             let mut bytes = vec![version - 1];
@@ -74,7 +71,6 @@ fn odd_events_of_every_room_version_come_back() {
             assert!(fuzzing::pdu(&bytes), "version {version}: {}", String::from_utf8_lossy(&bytes[1..]));
             tried += 1;
         }
-        left -= count;
         seed += 1;
     }
     println!("{tried} odd events come back");
@@ -156,7 +152,9 @@ fn put_oddity(event: &mut Object, change: u64, version: u8, server: &str) {
         }
         4 => drop(content.insert("numbers", Json::Array([1 << 52, -(1 << 52), 0].map(Json::Int).to_vec()))),
         5 => drop(content.insert("", "\u{0}\u{1f}\"\\/\u{7f}\u{2028}\u{10ffff}".into())),
-        6 => drop(event.insert("state_key", event.get_str("sender").unwrap().into())),
+        6 if event.get_str("type") != Some("m.room.create") => {
+            drop(event.insert("state_key", event.get_str("sender").unwrap().into()));
+        }
         _ => {}
     }
     event.insert("content", Json::Object(content));
