@@ -94,7 +94,8 @@ images), memberships, encrypted messages, reactions, redactions and state, with 
 of common and invented words that follow each other as words do. In blocks of 8 KiB with a dictionary from other text,
 zstd-9 needs 3.4 bits for a character of it, and 3.1 for one of English documentation in messages of the same lengths; a
 whole piece of 135 kB takes 3.1 and 2.7 bits a character with zstd-22. So the corpus is a little harder to compress than
-English. Ciphertext is random.
+English. Ciphertext is random. The rooms beside it are real ones of a real homeserver; `examples/rooms` has the beginnings of
+`busy` and `big`.
 
 ";
 
