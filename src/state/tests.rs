@@ -106,9 +106,13 @@ impl Site {
         snapshot
     }
 
-    /// Builds the lists that are due.
+    fn has_list(&self, sealed: SnapshotNid) -> bool {
+        Rows::new(&*self.store).has_list(self.log.room(), sealed).unwrap()
+    }
+
+    /// Builds the lists that are due and not there.
     fn build(&self) {
-        for sealed in self.log.seals() {
+        for sealed in self.log.seals().iter().filter(|sealed| !self.has_list(**sealed)) {
             self.write_list(*sealed, usize::MAX);
         }
     }

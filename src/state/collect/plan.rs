@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Windows of [`FULL_ROWS`] snapshots that one step rewrites.
-const STEP_WINDOWS: usize = 16;
+const STEP_WINDOWS: usize = if cfg!(test) { 2 } else { 16 };
 
 /// What cannot be reached in a room, and the steps that delete it.
 pub struct Plan {
@@ -51,6 +51,10 @@ pub(super) struct Step {
     pub(super) windows: Vec<u32>,
     pub(super) lists: Vec<SnapshotNid>,
     pub(super) blocks: Vec<BlockNid>,
+    /// The lists in the windows up to here are truth after it.
+    whole_to: u32,
+    /// What goes in the windows from here on is gone after it.
+    dropped_from: u32,
 }
 
 impl Plan {
@@ -73,27 +77,37 @@ impl Plan {
         let mut windows: BTreeMap<u32, Step> = BTreeMap::new();
         let sealed = plan.walk(rows, room, &mut windows)?;
         plan.find_lists(rows, room, &sealed, &mut windows)?;
-        // Packs from the first on that are all gone need no rows.
-        let mut first = gone / FULL_ROWS + u32::from(gone > 0);
-        while plan.is_gone(first) {
-            windows.entry(first).or_default();
-            first = first.saturating_add(1);
-        }
-        let with_whole: BTreeSet<u32> = plan.whole_ones.iter().map(|sealed| window_of(*sealed)).collect();
+        plan.add_steps(windows, gone);
+        Ok(plan)
+    }
+
+    /// Lists become truth first. Then what goes does so newest first: no row, needed or not, is ever cut off from its
+    /// parent between two steps.
+    fn add_steps(&mut self, mut windows: BTreeMap<u32, Step>, gone: u32) {
+        let with_whole: BTreeSet<u32> = self.whole_ones.iter().map(|sealed| window_of(*sealed)).collect();
         for windows in with_whole.into_iter().collect::<Vec<u32>>().chunks(STEP_WINDOWS) {
-            plan.steps.push(Step { only_whole: true, windows: windows.to_vec(), ..Step::default() });
+            let whole_to = windows.last().copied().unwrap_or_default();
+            let windows = windows.to_vec();
+            self.steps.push(Step { only_whole: true, windows, whole_to, dropped_from: u32::MAX, ..Step::default() });
         }
-        let mut windows = windows.into_iter().peekable();
-        while windows.peek().is_some() {
-            let mut step = Step::default();
-            for (window, part) in windows.by_ref().take(STEP_WINDOWS) {
+        while !windows.is_empty() {
+            let mut step = Step { whole_to: u32::MAX, ..Step::default() };
+            while step.windows.len() < STEP_WINDOWS
+                && let Some((window, part)) = windows.pop_last()
+            {
+                step.dropped_from = window;
                 step.windows.push(window);
                 step.lists.extend(part.lists);
                 step.blocks.extend(part.blocks);
             }
-            plan.steps.push(step);
+            self.steps.push(step);
         }
-        Ok(plan)
+        // Packs from the first on that are all gone need no rows.
+        let first = gone / FULL_ROWS + u32::from(gone > 0);
+        let gone: Vec<u32> = (first..).take_while(|window| self.is_gone(*window)).collect();
+        for windows in gone.chunks(STEP_WINDOWS) {
+            self.steps.push(Step { windows: windows.to_vec(), whole_to: u32::MAX, ..Step::default() });
+        }
     }
 
     /// Finds the events that stand in a retained state. Reads whole states where a state's parent is not retained.
@@ -138,11 +152,10 @@ impl Plan {
     /// The newest snapshots with a derived list once the step at `place` is done, when the head names `seals` now.
     pub(super) fn seals_after(&self, place: usize, seals: &[SnapshotNid]) -> SmallVec<[SnapshotNid; SEALS_MAX]> {
         let Some(step) = self.steps.get(place) else { return seals.into() };
-        let done = step.windows.last().copied().unwrap_or_default();
         let stays = |sealed: &SnapshotNid| {
-            let is_behind = window_of(*sealed) <= done;
-            let is_whole = self.whole.has(sealed.number()) && (is_behind || !step.only_whole);
-            let is_dropped = !self.needed.has(sealed.number()) && is_behind && !step.only_whole;
+            let window = window_of(*sealed);
+            let is_whole = self.whole.has(sealed.number()) && window <= step.whole_to;
+            let is_dropped = self.drops(*sealed) && window >= step.dropped_from;
             !is_whole && !is_dropped
         };
         let since = seals.iter().rev().copied().filter(|sealed| *sealed > self.last);
@@ -223,7 +236,7 @@ impl Plan {
         Ok(dropped)
     }
 
-    /// Finds the lists and blocks that go. A block goes with the last of the lists that name it.
+    /// Finds the lists and blocks that go. A block goes with the oldest of the lists that name it, which goes last.
     fn find_lists(
         &mut self,
         rows: Rows<'_>,
@@ -232,7 +245,7 @@ impl Plan {
         windows: &mut BTreeMap<u32, Step>,
     ) -> Result<()> {
         let mut kept: FxHashSet<BlockNid> = FxHashSet::default();
-        let mut last_list: FxHashMap<BlockNid, SnapshotNid> = FxHashMap::default();
+        let mut oldest_list: FxHashMap<BlockNid, SnapshotNid> = FxHashMap::default();
         rows.lists(room, &mut |snapshot, list, bytes| {
             let fences = list.runs.iter().flatten();
             if sealed.has(snapshot.number()) {
@@ -240,7 +253,7 @@ impl Plan {
                 return Ok(());
             }
             for fence in fences {
-                last_list.entry(fence.block).or_insert(snapshot);
+                oldest_list.insert(fence.block, snapshot);
             }
             windows.entry(window_of(snapshot)).or_default().lists.push(snapshot);
             self.counted.lists = self.counted.lists.saturating_add(1);
@@ -250,10 +263,10 @@ impl Plan {
         rows.blocks(room, &mut |block, bytes| {
             // The list of a snapshot that has none yet is being built.
             let in_work = !self.drops(block.sealed) && !sealed.has(block.sealed.number());
-            if kept.contains(&block) || (in_work && !last_list.contains_key(&block)) {
+            if kept.contains(&block) || (in_work && !oldest_list.contains_key(&block)) {
                 return Ok(());
             }
-            let list = last_list.get(&block).copied().unwrap_or(block.sealed);
+            let list = oldest_list.get(&block).copied().unwrap_or(block.sealed);
             windows.entry(window_of(list)).or_default().blocks.push(block);
             self.counted.blocks = self.counted.blocks.saturating_add(1);
             self.bytes = self.bytes.saturating_add(bytes as u64);

@@ -28,7 +28,9 @@ struct Model {
     live: Vec<SnapshotNid>,
     /// Ends of branches.
     tips: Vec<SnapshotNid>,
-    /// A collection that has begun, and its next step.
+    /// Some that a collection which has begun drops, sooner or later.
+    doomed: Vec<(SnapshotNid, Rc<Plain>)>,
+    /// That collection, and its next step.
     collecting: Option<(Plan, usize)>,
     /// A room that was purged, and has rows left.
     hidden: Option<RoomNid>,
@@ -92,6 +94,7 @@ impl Model {
             made: Vec::new(),
             live: Vec::new(),
             tips: Vec::new(),
+            doomed: Vec::new(),
             collecting: None,
             hidden: None,
             tally,
@@ -281,12 +284,10 @@ impl Model {
     fn build_in_part(&mut self) {
         let seals = self.site.log.seals().clone();
         let Some((newest, older)) = seals.split_last() else { return };
-        let room = self.site.log.room();
-        let has = |site: &Site, sealed| Rows::new(&*site.store).has_list(room, sealed).unwrap();
-        for sealed in older {
+        for sealed in older.iter().filter(|sealed| !self.site.has_list(**sealed)) {
             self.site.write_list(*sealed, usize::MAX);
         }
-        if !has(&self.site, *newest) {
+        if !self.site.has_list(*newest) {
             self.site.write_list(*newest, 1);
         }
     }
@@ -299,6 +300,7 @@ impl Model {
         };
         if place < plan.steps() {
             self.site.sweep(&plan, place);
+            self.compare_doomed();
             self.collecting = Some((plan, place + 1));
         } else {
             self.assert_collected(&plan);
@@ -321,11 +323,16 @@ impl Model {
             }
         }
         let mut dropped = 0;
+        self.doomed.clear();
         for number in 1..self.made.len() {
             let snapshot = SnapshotNid::new(u32::try_from(number).unwrap());
             if plan.drops(snapshot) {
                 assert!(!self.live.contains(&snapshot), "{snapshot:?} is retained");
-                dropped += u64::from(self.made[number].take().is_some());
+                let Some(plain) = self.made[number].take() else { continue };
+                dropped += 1;
+                if self.random.below(100) == 0 {
+                    self.doomed.push((snapshot, plain));
+                }
             }
         }
         let (counted, _) = plan.counted();
@@ -335,6 +342,20 @@ impl Model {
         self.tally.lists += counted.lists;
         self.tally.blocks += counted.blocks;
         self.collecting = Some((plan, 0));
+    }
+
+    /// Between two steps a snapshot is gone, or reads as ever.
+    fn compare_doomed(&self) {
+        let states = self.site.states();
+        for (snapshot, plain) in &self.doomed {
+            if snapshot.number() > self.site.gone && !states.is_gone(*snapshot).unwrap() {
+                let whole = read::collect(&states, *snapshot, None).unwrap();
+                assert!(
+                    whole.into_iter().eq(plain.iter().map(|(key, event)| (*key, *event))),
+                    "{snapshot:?} is cut off"
+                );
+            }
+        }
     }
 
     /// What a collection that is done has dropped is no state, and nothing that it would drop is left.
