@@ -4,7 +4,10 @@
 //! the decoder or from a comparison here. Each door tells whether the bytes were a value, so that a seed that no longer
 //! reaches the far side of its decoder is noticed. No part of the public interface.
 
-use ruma_common::{RoomVersionId, room_version_rules::EventIdFormatVersion};
+use ruma_common::{
+    RoomVersionId,
+    room_version_rules::{EventIdFormatVersion, RoomVersionRules},
+};
 
 use crate::{
     encoding::{
@@ -28,6 +31,7 @@ use crate::{
 };
 
 mod beside;
+mod made;
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +51,7 @@ pub const DOORS: &[(&str, Door)] = &[
     ("json", json),
     ("keys", keys),
     ("list", list),
+    ("made_pdu", made_pdu),
     ("pack", pack),
     ("pdu", pdu),
     ("short_row", short_row),
@@ -71,16 +76,34 @@ pub fn pdu(bytes: &[u8]) -> bool {
     let Ok(json) = Json::parse(bytes) else { return false };
     let _ = pdu::room_id_hint(&json);
     let Ok(pdu) = Pdu::parse(json, &rules) else { return false };
-    beside::round_trip(&rules, &pdu);
-    let again = Json::parse(pdu.canonical_bytes()).ok().and_then(|json| Pdu::parse(json, &rules).ok());
+    comes_back(&rules, &pdu);
+    true
+}
+
+/// The same of an event that is made of the bytes, each of which decides something; and a row of it.
+pub fn made_pdu(bytes: &[u8]) -> bool {
+    let mut choices = made::Choices::new(bytes);
+    let version = RoomVersionId::try_from((choices.byte() % 12 + 1).to_string());
+    let Some(rules) = version.ok().and_then(|version| version.rules()) else { return false };
+    let event = choices.event(&rules);
+    let Ok(pdu) = Pdu::parse(Json::Object(event), &rules) else { return false };
+    comes_back(&rules, &pdu);
+    let nid = EventNid::new(u32::from(choices.byte()) + 300).expect_value("a number");
+    made::row_comes_back(nid, &choices.row(nid, &pdu));
+    true
+}
+
+/// An event comes back from its body, and is the same when it is read again.
+fn comes_back(rules: &RoomVersionRules, pdu: &Pdu) {
+    beside::round_trip(rules, pdu);
+    let again = Json::parse(pdu.canonical_bytes()).ok().and_then(|json| Pdu::parse(json, rules).ok());
     let again = again.expect_value("an event that was read cannot be read again");
     assert_eq!(again.canonical_bytes(), pdu.canonical_bytes(), "an event changes when it is read again");
     assert_eq!(again.reference_hash(), pdu.reference_hash(), "redaction changes the reference hash");
     assert_eq!(again.event_id(), pdu.event_id());
     assert_eq!(again.room_id(), pdu.room_id());
-    let content = |pdu: &Pdu| Content::parse(&rules, pdu.event_type(), pdu.content(), pdu.redacts());
-    assert_eq!(content(&again), content(&pdu));
-    true
+    let content = |pdu: &Pdu| Content::parse(rules, pdu.event_type(), pdu.content(), pdu.redacts());
+    assert_eq!(content(&again), content(pdu));
 }
 
 /// An event ID: the first byte picks the format, the rest is text.

@@ -115,6 +115,10 @@ fn seeds() -> Seeds {
     put("json", "numbers", b" [0,-0,1e16,1.5,1E-7,123456789012345678901234567890,9007199254740992] ".to_vec());
     put("keys", "neighbours", [7u32, 1, 255, 7, 1, 256].map(u32::to_be_bytes).concat());
     put("list", "two-runs", numbered(40, list::encode(SnapshotNid::new(40), &two_runs())));
+    for (name, version) in [("v1", 0), ("v3", 2), ("v10", 9), ("v11", 10)] {
+        let bytes = |step: u8| [vec![version], (0..250u8).map(|n| n.wrapping_mul(step) ^ (n >> 3)).collect()].concat();
+        put("made_pdu", name, (1..=255).map(bytes).find(|bytes| made_pdu(bytes)).unwrap());
+    }
     put("pack", "linear", numbered(512, pack::encode(&linear_pack())));
     put("pack", "exceptions", numbered(512, pack::encode(&odd_pack())));
     put("pack", "collected", numbered(512, pack::encode(&collected_pack())));
