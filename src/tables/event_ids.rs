@@ -258,7 +258,10 @@ mod tests {
     use super::*;
     use crate::{
         kv::{Read as _, Store as _, memory::MemoryStore},
-        tables::specs,
+        tables::{
+            rows::{put_head, put_room},
+            specs,
+        },
     };
 
     fn room(version: RoomVersionId) -> Room {
@@ -324,6 +327,44 @@ mod tests {
             }
             assert_eq!(rows(&store), [&[63, 127, 191][..], &(192..=200).collect::<Vec<u32>>()].concat());
         }
+    }
+
+    #[test]
+    fn ids_that_share_their_first_8_bytes_are_told_apart() {
+        let store = MemoryStore::open(&specs());
+        let rooms = [1, 2].map(|number| Room { nid: RoomNid::new(number).unwrap(), ..room(RoomVersionId::V11) });
+        let key = |number: u8| {
+            let mut hash = [7; 32];
+            hash[8] = number;
+            EventKey::from_bytes(hash)
+        };
+        // Two in one room, a third in the other, and a fourth that is nowhere.
+        for (room, number) in [(&rooms[0], 1), (&rooms[0], 2), (&rooms[1], 1), (&rooms[1], 3)] {
+            let rows = Rows::new(&store);
+            let mut head = rows.head(room.nid).unwrap();
+            head.last_event += 1;
+            let event = nid(head.last_event);
+            let event_id = key(number).event_id(room.rules.event_id_format).unwrap();
+            let identity =
+                EventIdentity { event_id: event_id.into(), key: key(number), reference_hash: *key(number).as_bytes() };
+            let mut batch = Batch::default();
+            put_room(&mut batch, room).unwrap();
+            put_head(&mut batch, room.nid, &head);
+            rows.put_identity(&mut batch, room, event, &identity).unwrap();
+            rows.put_index(&mut batch, &key(number), room.nid, event).unwrap();
+            store.write(batch).unwrap();
+        }
+        let rows = Rows::new(&store);
+        let found = |room: &Room| [1, 2, 3, 4].map(|number| rows.find_event(room, &key(number)).unwrap());
+        assert_eq!(found(&rooms[0]), [Some(nid(1)), Some(nid(2)), None, None]);
+        assert_eq!(found(&rooms[1]), [Some(nid(1)), None, Some(nid(2)), None]);
+        let of = |number| rows.rooms_of_event(&key(number).event_id(rooms[0].rules.event_id_format).unwrap()).unwrap();
+        assert_eq!([1, 2, 3, 4].map(|number| of(number).len()), [2, 1, 1, 0]);
+        let mut batch = Batch::default();
+        rows.remove_from_index(&mut batch, &key(1), rooms[0].nid).unwrap();
+        store.write(batch).unwrap();
+        assert_eq!(Rows::new(&store).find_event(&rooms[1], &key(3)).unwrap(), Some(nid(2)));
+        assert_eq!(Rows::new(&store).find_event(&rooms[0], &key(2)).unwrap(), None);
     }
 
     #[test]
