@@ -1,9 +1,9 @@
 //! What is whole passes, and every damage is found, wherever it lies.
 
 mod corruption;
-mod damage;
 mod flips;
 pub(crate) mod room;
+mod signatures;
 #[path = "../../tests/it/support.rs"]
 #[expect(dead_code, unreachable_patterns, reason = "it is made for integration tests, which use the rest")]
 pub(crate) mod support;

@@ -4,21 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use roomserver::{
-    ErrorKind, Fingerprint, FirstVerdict, Outcome, RoomServer,
-    kv::{Direction, Read, TableId, memory::MemoryStore},
-    tables::TABLES,
+    ErrorKind, FirstVerdict, Outcome, RoomServer,
+    kv::memory::MemoryStore,
     upkeep::{Collect, Freed},
 };
 
-use crate::support::{View, feed, open, server, verdict_word, views};
-
-fn view(name: &str) -> View {
-    views().into_iter().find(|view| view.name.starts_with(name)).expect("the view is there")
-}
-
-fn room_id(server: &RoomServer) -> String {
-    server.view().rooms().expect("readable").pop().expect("a room").id().to_owned()
-}
+use crate::support::{
+    Known, View, all_rows, assert_retained, feed, history, is_whole, open, room_id, server, view, views,
+};
 
 fn collect(room: &str, before: Option<&str>) -> Collect {
     let before = before.map(|event_id| event_id.try_into().expect("an event ID"));
@@ -29,80 +22,11 @@ fn gc(server: &RoomServer, collect: &Collect) -> Result<Freed, roomserver::Error
     server.gc(collect, &mut |_| {})
 }
 
-fn is_whole(server: &RoomServer) -> bool {
-    let report = server.verify(&mut |problem| println!("{problem}")).expect("readable");
-    report.problems == 0
-}
-
-/// What is known of an event of the graph.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
-    position: u32,
-    verdict: &'static str,
-    collected: bool,
-    before: Option<Fingerprint>,
-    after: Option<Fingerprint>,
-}
-
-fn history(server: &RoomServer, room: &str) -> BTreeMap<String, Known> {
-    let mut known = BTreeMap::new();
-    let view = server.view();
-    let room = view.room(room).expect("readable").expect("it is here");
-    room.history(&mut |entry| {
-        let event = &entry.event;
-        let (position, verdict) = (event.position.number(), verdict_word(&event.verdict));
-        let (before, after, collected) = (entry.state_before, entry.state_after, event.collected);
-        known.insert(event.event_id.to_string(), Known { position, verdict, collected, before, after });
-        Ok(true)
-    })
-    .expect("readable");
-    // The states are also read in full, and by key.
-    for event_id in known.keys() {
-        let event = room.event(event_id).expect("readable").expect("it is here");
-        let Some(state) = event.state_after else { continue };
-        let state = room.state(state).expect("it is not collected");
-        let entries = state.entries().expect("readable");
-        let sum = entries.iter().fold(Fingerprint::default(), |sum, entry| {
-            sum.with(Fingerprint::of_entry(&entry.event_type, &entry.state_key, entry.event_id.as_str()))
-        });
-        assert_eq!(Some(sum), known[event_id].after);
-        if let Some(entry) = entries.last() {
-            assert_eq!(state.get(&entry.event_type, &entry.state_key).expect("readable"), Some(entry.event_id.clone()));
-        }
-    }
-    known
-}
-
-/// Checks that what is retained is as it was, and that what was collected has its verdict and place, and no state.
-fn assert_retained(before: &BTreeMap<String, Known>, after: &BTreeMap<String, Known>) {
-    assert_eq!(before.len(), after.len());
-    for (event_id, was) in before {
-        let is = &after[event_id];
-        if is.collected {
-            assert_eq!((is.position, is.verdict, is.before, is.after), (was.position, was.verdict, None, None));
-        } else {
-            assert_eq!(is, was, "{event_id}");
-        }
-    }
-}
-
 /// The event at a share of a room's history.
 fn event_at(known: &BTreeMap<String, Known>, percent: usize) -> String {
     let mut by_position: Vec<_> = known.iter().map(|(event_id, known)| (known.position, event_id)).collect();
     by_position.sort_unstable();
     by_position[by_position.len() * percent / 100].1.clone()
-}
-
-fn rows(store: &dyn Read) -> Vec<(u16, Vec<u8>, Vec<u8>)> {
-    let mut rows = Vec::new();
-    for (number, _) in (0u16..).zip(TABLES) {
-        let scan = store.scan(TableId(number), &[], &[], Direction::Forward, &mut |key, value| {
-            rows.push((number, key.to_vec(), value.to_vec()));
-            Ok(true)
-        });
-        scan.expect("readable");
-    }
-    rows
 }
 
 #[test]
@@ -123,9 +47,9 @@ fn what_no_event_took_is_freed_and_nothing_else_changes() {
         assert!(is_whole(&server), "{}", view.name);
         let rest = server.stats(false).expect("readable").collectable;
         assert_eq!((rest.snapshots, rest.bytes), (0, 0), "{}", view.name);
-        let settled = rows(&*store);
+        let settled = all_rows(&*store);
         assert_eq!(gc(&server, &Collect::default()).expect("collects"), Freed::default());
-        assert_eq!(rows(&*store), settled, "a collection of nothing writes nothing");
+        assert_eq!(all_rows(&*store), settled, "a collection of nothing writes nothing");
         let again = open(Arc::new(store.reopen()));
         assert_eq!(history(&again, &room), before, "{}", view.name);
     }
@@ -152,7 +76,7 @@ fn history_before_an_event_goes_and_what_is_retained_stays() {
         }
         assert!(is_whole(&server), "{}", view.name);
         // Nothing comes back, whatever is sent again.
-        let settled = rows(&*store);
+        let settled = all_rows(&*store);
         for (input, outcome) in view.inputs.iter().zip(feed(&server, &view.inputs)) {
             let Ok(Outcome::Duplicate { first, .. }) = outcome else { panic!("{outcome:?}") };
             let verdict = match first {
@@ -164,7 +88,7 @@ fn history_before_an_event_goes_and_what_is_retained_stays() {
                 assert_eq!(known.verdict, verdict);
             }
         }
-        assert_eq!(rows(&*store), settled);
+        assert_eq!(all_rows(&*store), settled);
         // The same cut again finds nothing, a later one more.
         let again = gc(&server, &collect(&room, Some(&cut))).expect("collects");
         assert_eq!((again.events, again.bodies, again.snapshots), (0, 0, 0));

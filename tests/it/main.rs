@@ -13,6 +13,8 @@ mod duplicates;
 mod gc;
 mod house;
 mod layers;
+mod merge;
+mod odd_pdus;
 mod orders;
 mod pressure;
 mod purge;

@@ -1,51 +1,26 @@
 //! Purging rooms. Elsewhere rooms shared rows, so that purging one broke others; what was left of a purged room met the
 //! same room when it was joined again; and a purge that was cut off stayed so.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use roomserver::{
     ErrorKind, Outcome, RoomServer,
-    kv::{Direction, Read, TableId, memory::MemoryStore},
-    tables::{EVENT_INDEX, META, PURGES, ROOM_IDS, TABLES, USER_ROOMS},
+    kv::{Read, TableId, memory::MemoryStore},
+    tables::{EVENT_INDEX, META, PURGES, ROOM_IDS, ROOMS, TABLES, USER_ROOMS},
 };
 
-use crate::support::{View, feed, open, server, views};
-
-fn view(name: &str) -> View {
-    views().into_iter().find(|view| view.name.starts_with(name)).expect("the view is there")
-}
-
-fn room_id(server: &RoomServer) -> String {
-    server.view().rooms().expect("readable").pop().expect("a room").id().to_owned()
-}
+use crate::support::{Row, feed, is_whole, open, room_id, rows, server, view};
 
 fn purge(server: &RoomServer, room: &str) -> Result<roomserver::upkeep::Purged, roomserver::Error> {
     server.purge(room, &mut |_| {})
 }
 
-fn is_whole(server: &RoomServer) -> bool {
-    let report = server.verify(&mut |problem| println!("{problem}")).expect("readable");
-    report.problems == 0
-}
-
-type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
-
-fn table(store: &dyn Read, table: TableId) -> Rows {
-    let mut rows = BTreeMap::new();
-    let scan = store.scan(table, &[], &[], Direction::Forward, &mut |key, value| {
-        rows.insert(key.to_vec(), value.to_vec());
-        Ok(true)
-    });
-    scan.expect("readable");
-    rows
-}
-
 /// All rows that rooms have, and those that are derived from them.
-fn rows_of_rooms(store: &dyn Read) -> Vec<(&'static str, Rows)> {
+fn rows_of_rooms(store: &dyn Read) -> Vec<(&'static str, Vec<Row>)> {
     let numbered = (0..).map(TableId).zip(TABLES);
     let of_rooms =
         numbered.filter(|(id, table)| table.by_room || [EVENT_INDEX, USER_ROOMS, ROOM_IDS, PURGES].contains(id));
-    of_rooms.map(|(id, spec)| (spec.spec.name, table(store, id))).collect()
+    of_rooms.map(|(id, spec)| (spec.spec.name, rows(store, id))).collect()
 }
 
 #[test]
@@ -84,7 +59,7 @@ fn a_purged_room_can_be_imported_again_at_once_and_comes_out_the_same() {
     let current = server.view().room(&room).expect("readable").expect("it is here again").current_summary().0;
     assert_eq!(current, view.current_state);
     assert!(is_whole(&server));
-    let rooms: Vec<Vec<u8>> = table(&*store, roomserver::tables::ROOMS).into_keys().collect();
+    let rooms: Vec<Vec<u8>> = rows(&*store, ROOMS).into_iter().map(|row| row.0).collect();
     assert_eq!(rooms, [2u32.to_be_bytes()], "the number of the purged room is not given out again");
 }
 
@@ -96,7 +71,7 @@ fn the_number_of_a_purged_room_is_not_given_out_again_after_a_restart() {
         let server = open(Arc::new(store.reopen()));
         drop(server);
         feed(&server_on(&store), &view.inputs[..4]);
-        let rooms: Vec<Vec<u8>> = table(&*store, roomserver::tables::ROOMS).into_keys().collect();
+        let rooms: Vec<Vec<u8>> = rows(&*store, ROOMS).into_iter().map(|row| row.0).collect();
         assert_eq!(rooms, [number.to_be_bytes()]);
         let server = server_on(&store);
         purge(&server, &room_id(&server)).expect("the room is here");
@@ -146,7 +121,7 @@ fn a_purge_that_was_cut_off_at_any_write_goes_on_when_the_store_is_opened_again(
         }
     }
     assert!(cuts > 4, "{cuts} writes");
-    assert!(table(&*store, META).len() == 1, "nothing was purged here");
+    assert!(rows(&*store, META).len() == 1, "nothing was purged here");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use roomserver::{
     Durability, Error, Fingerprint, Input, Kind, Options, Outcome, RoomServer,
-    kv::{Store, memory::MemoryStore},
+    kv::{Direction, Read, Store, TableId, memory::MemoryStore},
+    tables::TABLES,
 };
 use serde_json::Value;
 
@@ -73,6 +74,11 @@ pub fn views() -> Vec<View> {
     }
     stems.sort();
     stems.iter().map(|stem| View::load(stem)).collect()
+}
+
+/// The view whose name begins so.
+pub fn view(name: &str) -> View {
+    views().into_iter().find(|view| view.name.starts_with(name)).expect("the view is there")
 }
 
 fn lines(stem: &Path, what: &str) -> Vec<Value> {
@@ -232,5 +238,87 @@ pub fn verdict_word(verdict: &roomserver::Verdict) -> &'static str {
         roomserver::Verdict::SoftFailed(_) => "soft_failed",
         roomserver::Verdict::Rejected(_) => "rejected",
         _ => "unknown",
+    }
+}
+
+/// The ID of the newest room.
+pub fn room_id(server: &RoomServer) -> String {
+    server.view().rooms().expect("readable").pop().expect("a room").id().to_owned()
+}
+
+/// Tells whether `verify` finds nothing; prints what it finds.
+pub fn is_whole(server: &RoomServer) -> bool {
+    server.verify(&mut |problem| println!("{problem}")).expect("readable").problems == 0
+}
+
+/// A row: key and value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// The rows of a table.
+pub fn rows(read: &dyn Read, table: TableId) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let scan = read.scan(table, &[], &[], Direction::Forward, &mut |key, value| {
+        rows.push((key.to_vec(), value.to_vec()));
+        Ok(true)
+    });
+    scan.expect("readable");
+    rows
+}
+
+/// The rows of all tables.
+pub fn all_rows(read: &dyn Read) -> Vec<(TableId, Vec<Row>)> {
+    (0..).map(TableId).zip(TABLES).map(|(id, _)| (id, rows(read, id))).collect()
+}
+
+/// What is known of an event of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub position: u32,
+    pub verdict: &'static str,
+    pub collected: bool,
+    pub before: Option<Fingerprint>,
+    pub after: Option<Fingerprint>,
+}
+
+/// What is known of the events of a room's graph, by ID.
+pub fn history(server: &RoomServer, room: &str) -> BTreeMap<String, Known> {
+    let mut known = BTreeMap::new();
+    let view = server.view();
+    let room = view.room(room).expect("readable").expect("it is here");
+    room.history(&mut |entry| {
+        let event = &entry.event;
+        let (position, verdict) = (event.position.number(), verdict_word(&event.verdict));
+        let (before, after, collected) = (entry.state_before, entry.state_after, event.collected);
+        known.insert(event.event_id.to_string(), Known { position, verdict, collected, before, after });
+        Ok(true)
+    })
+    .expect("readable");
+    // The states are also read in full, and by key.
+    for event_id in known.keys() {
+        let event = room.event(event_id).expect("readable").expect("it is here");
+        let Some(state) = event.state_after else { continue };
+        let state = room.state(state).expect("it is not collected");
+        let entries = state.entries().expect("readable");
+        let sum = entries.iter().fold(Fingerprint::default(), |sum, entry| {
+            sum.with(Fingerprint::of_entry(&entry.event_type, &entry.state_key, entry.event_id.as_str()))
+        });
+        assert_eq!(Some(sum), known[event_id].after);
+        if let Some(entry) = entries.last() {
+            assert_eq!(state.get(&entry.event_type, &entry.state_key).expect("readable"), Some(entry.event_id.clone()));
+        }
+    }
+    known
+}
+
+/// Checks that what is retained is as it was, and that what was collected has its verdict and place, and no state.
+pub fn assert_retained(before: &BTreeMap<String, Known>, after: &BTreeMap<String, Known>) {
+    assert_eq!(before.len(), after.len());
+    for (event_id, was) in before {
+        let is = &after[event_id];
+        if is.collected {
+            assert_eq!((is.position, is.verdict, is.before, is.after), (was.position, was.verdict, None, None));
+        } else {
+            assert_eq!(is, was, "{event_id}");
+        }
     }
 }

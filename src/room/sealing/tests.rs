@@ -8,10 +8,11 @@ use crate::{
     encoding::{json::Json, pack::Seal},
     generate::{Room, Spec},
     ids::{EventNid, StateTuple},
-    kv::{Direction, Read, Store, TableId, memory::MemoryStore},
+    kv::{Store, TableId, memory::MemoryStore},
     room::writer::RoomWriter,
     state::{read, source::StateSource},
     tables::{BLOCKS, TABLES, specs},
+    verify::tests::support::rows,
 };
 
 /// A room whose members join one after the other.
@@ -81,17 +82,6 @@ fn states(store: &Arc<MemoryStore>, room: RoomNid) -> Vec<Vec<(StateTuple, Event
         .collect()
 }
 
-fn rows(store: &MemoryStore, table: TableId) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut rows = Vec::new();
-    store
-        .scan(table, &[], &[], Direction::Forward, &mut |key, value| {
-            rows.push((key.to_vec(), value.to_vec()));
-            Ok(true)
-        })
-        .unwrap();
-    rows
-}
-
 fn assert_whole(store: &MemoryStore) {
     let server = RoomServer::open_on(Arc::new(store.reopen()), &Options::default()).unwrap();
     server.verify(&mut |problem| panic!("{problem}")).unwrap();
@@ -107,7 +97,7 @@ fn a_list_is_not_written_with_the_event_and_readers_do_without_it() {
     assert_eq!(before[0].len(), site.head().current.len as usize);
     build(&site.engine, site.nid());
     assert!(has_list(&site.store, site.nid(), sealed));
-    assert!(!rows(&site.store, BLOCKS).is_empty());
+    assert!(!rows(&*site.store, BLOCKS).is_empty());
     assert_eq!(states(&site.store, site.nid()), before);
     assert_whole(&site.store);
 }
@@ -146,7 +136,7 @@ fn what_is_stored_does_not_depend_on_when_lists_are_built() {
     let mut eager = Site::new();
     eager.grow(3, build);
     for (number, table) in (0..).zip(TABLES) {
-        let [lazy, eager] = [&lazy, &eager].map(|site| rows(&site.store, TableId(number)));
+        let [lazy, eager] = [&lazy, &eager].map(|site| rows(&*site.store, TableId(number)));
         assert!(lazy == eager, "{}", table.spec.name);
     }
 }

@@ -3,9 +3,10 @@
 use super::*;
 use crate::{
     error::ErrorKind,
-    kv::{Direction, Read, TableId},
+    kv::TableId,
     state::read,
     tables::{BLOCKS, LISTS, PACKS, name},
+    verify::tests::support::rows,
 };
 
 /// A room with packs, a derived list, a whole one, and their blocks.
@@ -26,13 +27,7 @@ fn site() -> Site {
 }
 
 fn sample(store: &MemoryStore, table: TableId) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut rows = Vec::new();
-    store
-        .scan(table, &[], &[], Direction::Forward, &mut |key, value| {
-            rows.push((key.to_vec(), value.to_vec()));
-            Ok(true)
-        })
-        .unwrap();
+    let rows = rows(store, table);
     assert!(!rows.is_empty(), "no row in {}", name(table));
     [0, rows.len() / 2, rows.len() - 1].map(|place| rows[place].clone()).into()
 }

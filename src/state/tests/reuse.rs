@@ -2,24 +2,10 @@
 
 use super::*;
 use crate::{
-    kv::{Direction, Read, TableId},
     state::{difference::differences, fingerprint, read},
-    tables::TABLES,
+    tables::BLOCKS,
+    verify::tests::support::{all_rows, rows},
 };
-
-fn rows(store: &MemoryStore) -> Vec<(usize, Vec<u8>, Vec<u8>)> {
-    let mut rows = Vec::new();
-    for table in 0..TABLES.len() {
-        let id = TableId(u16::try_from(table).unwrap());
-        store
-            .scan(id, &[], &[], Direction::Forward, &mut |key, value| {
-                rows.push((table, key.to_vec(), value.to_vec()));
-                Ok(true)
-            })
-            .unwrap();
-    }
-    rows
-}
 
 /// A state of so many keys, from events of numbers from `first` on.
 fn plain(keys: u32, first: u32) -> Plain {
@@ -44,9 +30,9 @@ fn an_unchanged_state_stores_nothing() {
     let mut site = Site::new();
     let state = plain(20, 0);
     let made = site.append(SnapshotNid::EMPTY, &Plain::new(), &state, true);
-    let before = rows(&site.store);
+    let before = all_rows(&*site.store);
     assert_eq!(site.append(made, &state, &state, true), made);
-    assert_eq!(rows(&site.store), before);
+    assert_eq!(all_rows(&*site.store), before);
 }
 
 #[test]
@@ -85,7 +71,7 @@ fn whether_a_number_is_taken_or_a_list_is_due_does_not_depend_on_caches_or_on_wh
         }
     });
     reopened.build();
-    assert!(rows(&reopened.store) == rows(&warm.store));
+    assert!(all_rows(&*reopened.store) == all_rows(&*warm.store));
     assert_eq!(reopened.log.seals().as_slice(), [SnapshotNid::new(4096), SnapshotNid::new(6144)]);
 }
 
@@ -94,7 +80,7 @@ fn a_change_beyond_a_row_shares_the_blocks_that_it_leaves_alone() {
     let mut site = Site::new();
     let state = plain(6_000, 0);
     let first = site.append(SnapshotNid::EMPTY, &Plain::new(), &state, true);
-    let blocks = |site: &Site| rows(&site.store).iter().filter(|row| TABLES[row.0].spec.name == "blocks").count();
+    let blocks = |site: &Site| rows(&*site.store, BLOCKS).len();
     let before = blocks(&site);
     // A state reset: the last tenth of the keys changes.
     let mut after = state.clone();
@@ -171,7 +157,7 @@ fn a_whole_list_is_the_same_whether_or_not_the_list_before_it_was_built() {
         let whole = site.append(at, &state, &after, true);
         let read = read::collect(&site.states(), whole, None).unwrap();
         assert!(read.into_iter().eq(after));
-        rows(&site.store)
+        all_rows(&*site.store)
     });
     assert!(sites[0] == sites[1]);
 }

@@ -2,27 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use super::{problems, room};
+use super::{
+    problems, room,
+    support::{Row, rows},
+};
 use crate::{
     encoding::cold,
-    kv::{Batch, Direction, Read, Store, TableId, memory::MemoryStore},
+    kv::{Batch, Read, Store, TableId, memory::MemoryStore},
     tables::{TABLES, name, rows::ParkedRow},
 };
-
-type Row = (Vec<u8>, Vec<u8>);
 
 /// Rows of a table that are damaged: the first, the last, and one between them. What is left of the purged room, number 2,
 /// may be whatever it is.
 fn sample(read: &dyn Read, table: TableId) -> Vec<Row> {
-    let mut rows = Vec::new();
     let by_room = TABLES[usize::from(table.0)].by_room;
-    read.scan(table, &[], &[], Direction::Forward, &mut |key, value| {
-        if !(by_room && key.starts_with(&2u32.to_be_bytes())) {
-            rows.push((key.to_vec(), value.to_vec()));
-        }
-        Ok(true)
-    })
-    .expect("readable");
+    let mut rows = rows(read, table);
+    rows.retain(|(key, _)| !(by_room && key.starts_with(&2u32.to_be_bytes())));
     let places: BTreeSet<usize> = (0..3).map(|nth| rows.len().saturating_sub(1) * nth / 2).collect();
     assert!(!rows.is_empty(), "no row in {}", name(table));
     places.into_iter().map(|place| rows[place].clone()).collect()

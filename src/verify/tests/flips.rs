@@ -5,14 +5,14 @@ use std::{fmt::Debug, sync::Arc};
 
 use super::{
     room::{ALICE, BOB, ROOM, short_story, small_story},
-    support,
+    support::{self, all_rows},
 };
 use crate::{
     Durability, Error, Options, RoomServer,
     error::{ErrorKind, Result},
-    kv::{Batch, Direction, Read, Store, TableId, memory::MemoryStore},
+    kv::{Batch, Store, TableId, memory::MemoryStore},
     query::{Room, View},
-    tables::{META, TABLES, name},
+    tables::{META, name},
 };
 
 /// A room with events of every sort, and another one.
@@ -24,19 +24,6 @@ fn store() -> Arc<MemoryStore> {
     server.settle().expect("settles");
     server.close().expect("closes");
     store
-}
-
-/// All rows of all tables.
-fn rows(store: &MemoryStore) -> Vec<(TableId, Vec<u8>, Vec<u8>)> {
-    let mut rows = Vec::new();
-    for table in (0..TABLES.len()).map(|number| TableId(number as u16)) {
-        let scan = store.scan(table, &[], &[], Direction::Forward, &mut |key, value| {
-            rows.push((table, key.to_vec(), value.to_vec()));
-            Ok(true)
-        });
-        scan.expect("readable");
-    }
-    rows
 }
 
 /// What the public interface answers, as text.
@@ -153,7 +140,8 @@ fn a_flipped_byte_of_any_stored_value_is_an_error_that_names_the_row_or_changes_
     let right = Answers::read(Arc::new(whole.reopen()), &events).expect("readable").texts;
     assert!(events.len() > 20 && right.len() > 150, "{} events, {} answers", events.len(), right.len());
     let (mut flipped, mut found, mut faults) = (0, 0, Vec::new());
-    for (table, key, value) in rows(&whole) {
+    let all = all_rows(&*whole).into_iter();
+    for (table, (key, value)) in all.flat_map(|(table, rows)| rows.into_iter().map(move |row| (table, row))) {
         for place in 0..value.len() {
             let mut damaged = value.clone();
             damaged[place] ^= if place % 2 == 0 { 0xff } else { 1 };

@@ -73,6 +73,19 @@ impl Author {
         self.finish(event)
     }
 
+    /// The beginning of a room: its create event, alice's join, power levels, public join rules, bob's join.
+    pub(crate) fn base(&mut self) -> [Written; 5] {
+        let create = json!({"creator": ALICE, "room_version": "10"});
+        let create = self.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
+        let alice = self.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
+        let levels = json!({"users": {ALICE: 100}, "state_default": 50});
+        let levels = self.write(ALICE, ("m.room.power_levels", Some(""), levels), &[&alice], &[&create, &alice]);
+        let public = ("m.room.join_rules", Some(""), json!({"join_rule": "public"}));
+        let public = self.write(ALICE, public, &[&levels], &[&create, &levels, &alice]);
+        let bob = self.write(BOB, member(BOB, "join"), &[&public], &[&create, &levels, &public]);
+        [create, alice, levels, public, bob]
+    }
+
     fn finish(&self, event: Value) -> Written {
         let pdu = event.to_string().into_bytes();
         let parsed = Pdu::parse(Json::parse(&pdu).expect("JSON"), &self.rules).expect("a PDU");
@@ -121,28 +134,22 @@ pub(crate) fn small_story() -> Vec<Input> {
 
 fn story_of(width: usize) -> Vec<Input> {
     let mut author = Author::new(ROOM);
-    let create = json!({"creator": ALICE, "room_version": "10"});
-    let create = author.write(ALICE, ("m.room.create", Some(""), create), &[], &[]);
-    let alice = author.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
-    let levels = json!({"users": {ALICE: 100}, "state_default": 50});
-    let levels = author.write(ALICE, ("m.room.power_levels", Some(""), levels), &[&alice], &[&create, &alice]);
-    let by_alice = [&create, &levels, &alice];
-    let public = json!({"join_rule": "public"});
-    let public = author.write(ALICE, ("m.room.join_rules", Some(""), public), &[&levels], &by_alice);
-    let bob = author.write(BOB, member(BOB, "join"), &[&public], &[&create, &levels, &public]);
-    let by_bob = [&create, &levels, &bob];
-    let mut inputs: Vec<Input> = [&create, &alice, &levels, &public, &bob].map(live).into();
+    let base = author.base();
+    let [create, alice, levels, public, bob] = &base;
+    let by_alice = [create, levels, alice];
+    let by_bob = [create, levels, bob];
+    let mut inputs: Vec<Input> = base.each_ref().map(live).into();
 
     // A fork: bob is banned, and speaks where he does not know it. Redelivered, nothing changes.
-    let ban = author.write(ALICE, member(BOB, "ban"), &[&bob], &[&create, &levels, &alice, &bob]);
-    let speaks = author.write(BOB, message("still here"), &[&bob], &by_bob);
+    let ban = author.write(ALICE, member(BOB, "ban"), &[bob], &[create, levels, alice, bob]);
+    let speaks = author.write(BOB, message("still here"), &[bob], &by_bob);
     let topic = |text: &str| ("m.room.topic", Some(""), json!({"topic": text}));
-    let renamed = author.write(ALICE, topic("a"), &[&bob], &by_alice);
+    let renamed = author.write(ALICE, topic("a"), &[bob], &by_alice);
     let joined = author.write(ALICE, message("joined"), &[&ban, &speaks, &renamed], &by_alice);
     inputs.extend([&ban, &speaks, &renamed, &joined, &renamed].map(live));
 
     // Refused by its auth events; and redacted, since its content is not what was hashed.
-    let stranger = author.write("@eve:c.example", message("hello"), &[&joined], &[&create, &levels]);
+    let stranger = author.write("@eve:c.example", message("hello"), &[&joined], &[create, levels]);
     let retitled = author.write(ALICE, topic("b"), &[&joined], &by_alice);
     inputs.extend([live(&stranger), live(&author.forged(&retitled))]);
 
@@ -157,7 +164,7 @@ fn story_of(width: usize) -> Vec<Input> {
     inputs.extend(wide.iter().map(|event| Input { room_version: None, ..Input::outlier(event.pdu.clone()) }));
     let lost = author.write(ALICE, message("lost"), &[&retitled], &by_alice);
     let after_gap = author.write(ALICE, message("after the gap"), &[&lost], &by_alice);
-    let base = [&create, &alice, &levels, &public];
+    let base = [create, alice, levels, public];
     inputs.push(with_state(&after_gap, base.into_iter().chain(&wide)));
     inputs.extend(wide.first().map(live));
     let gone = json!({"n": "gone"});
@@ -166,15 +173,15 @@ fn story_of(width: usize) -> Vec<Input> {
     inputs.push(with_state(&lost, base.into_iter().chain(wide.iter().skip(2))));
 
     // History, once where a state can be had and once where it cannot.
-    let early = author.write(ALICE, message("early"), &[&public], &by_alice);
-    let unknown = author.write(ALICE, message("unknown"), &[&public], &by_alice);
+    let early = author.write(ALICE, message("early"), &[public], &by_alice);
+    let unknown = author.write(ALICE, message("unknown"), &[public], &by_alice);
     let earlier = author.write(ALICE, message("earlier"), &[&unknown, &early], &by_alice);
     inputs.extend([&early, &earlier].map(|event| Input::old(event.pdu.clone())));
 
     // Parked: for a prev event, and for an auth event that an outlier of it would not be enough for.
     let waits = author.write(ALICE, message("waits"), &[&unknown, &joined], &by_alice);
-    let other = author.write(BOB, member(BOB, "leave"), &[&bob], &[&create, &levels, &bob]);
-    let follows = author.write(BOB, member(BOB, "join"), &[&waits, &other], &[&create, &levels, &other]);
+    let other = author.write(BOB, member(BOB, "leave"), &[bob], &[create, levels, bob]);
+    let follows = author.write(BOB, member(BOB, "join"), &[&waits, &other], &[create, levels, &other]);
     inputs.extend([&waits, &follows].map(live));
     inputs
 }
