@@ -52,7 +52,7 @@ struct ReuseArguments {
     /// full size, E: the full size]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(20..=1_000_000))]
     members: Option<u32>,
-    /// Run at full size: 50,000 members, 10,000 rooms, 200,000 members. Takes about an hour
+    /// Run at full size: 50,000 members, 10,000 rooms, 200,000 members. Takes six minutes or more
     #[arg(long, conflicts_with = "members")]
     full: bool,
     /// What the rooms and the questions follow from
