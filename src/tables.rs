@@ -78,7 +78,7 @@ tables! {
     /// Rooms that were purged and whose rows are not all gone yet.
     PURGES = "purges" { "room" => "sealed: bincode: room ID, room version", Truth, Point, Other, by_room: false }
     /// What a room's writer goes on from.
-    HEADS = "heads" { "room" => "head", Truth, Point, Other, by_room: true }
+    HEADS = "heads" { "room" => "sealed: head", Truth, Point, Other, by_room: true }
     /// Event types by number.
     TYPE_NAMES = "type_names" { "type" => "sealed: event type", Truth, Point, Events, by_room: false }
     /// Event types by name.
@@ -96,7 +96,7 @@ tables! {
     /// Events by a short prefix of their ID; checked against `event_ids`.
     EVENT_INDEX = "event_index" { "first 8 bytes of the event key" => "(room, event)...", Derived, Point, Events, by_room: false }
     /// What is known of each event but its body.
-    EVENT_ROWS = "event_rows" { "room event" => "event row", Truth, Present, Events, by_room: true }
+    EVENT_ROWS = "event_rows" { "room event" => "sealed: event row", Truth, Present, Events, by_room: true }
     /// The PDUs.
     EVENT_BODIES = "event_bodies" { "room event" => "sealed: body", Truth, Dense, Events, by_room: true }
     /// The order in which events were stored and placed.
@@ -106,9 +106,9 @@ tables! {
     /// Events by those prev events that hide nothing or were not here, behind a mark for each such prev event.
     PREV_CHILDREN = "prev_children" { "room event_key child" => "", Derived, Point, Events, by_room: true }
     /// The packed log of state changes.
-    PACKS = "packs" { "room first_snapshot" => "pack", Truth, Scan, State, by_room: true }
+    PACKS = "packs" { "room first_snapshot" => "sealed: pack", Truth, Scan, State, by_room: true }
     /// Whole states, as lists of shared blocks.
-    LISTS = "lists" { "room snapshot" => "list", Truth, Scan, State, by_room: true }
+    LISTS = "lists" { "room snapshot" => "sealed: list", Truth, Scan, State, by_room: true }
     /// Blocks of state entries, shared between lists.
     BLOCKS = "blocks" { "room snapshot ordinal" => "block", Truth, Scan, State, by_room: true }
     /// The current state.
@@ -116,9 +116,9 @@ tables! {
     /// Memberships by user.
     USER_ROOMS = "user_rooms" { "user room" => "sealed: membership", Derived, Scan, Other, by_room: false }
     /// Inputs that wait for other events.
-    PARKED = "parked" { "room event_key" => "bincode: the input, what it lacks", Truth, Point, Other, by_room: true }
+    PARKED = "parked" { "room event_key" => "sealed: bincode: the input, what it lacks", Truth, Point, Other, by_room: true }
     /// Parked inputs by the event that they wait for.
-    WAITS = "waits" { "room event_key waiting_key" => "sealed: index into what it lacks", Truth, Scan, Other, by_room: true }
+    WAITS = "waits" { "room event_key waiting_key" => "sealed: place among what it lacks", Truth, Scan, Other, by_room: true }
 }
 
 /// The tables as a backend opens them.

@@ -194,17 +194,18 @@ impl<'r> Snapshot<'r> {
 
     /// What this state and another one of the room changed since they parted, by type and then key: every key at which
     /// they differ, and those that came back to the event that they had. It is what [`Snapshot::diff`] gives without the
-    /// look-ups: of neighbours one row, of the branches of a fork the packs since they parted.
+    /// look-ups: of neighbours one row, of the branches of a fork the packs since they parted. `None` for states that are
+    /// further apart than comparing them costs, or have a change of more than 512 keys between them: ask `diff`.
     ///
-    /// Rows: those packs and the IDs of the events; of states that are so far apart that `diff` compares lists, as
-    /// `diff`.
+    /// Rows: those packs and the IDs of the events.
     ///
     /// # Errors
     ///
     /// `NotFound` if the other is a state of another room; `Corrupt` or `Unavailable`, as for every read.
-    pub fn divergence(&self, other: &Snapshot<'_>) -> Result<Vec<Diverged>> {
+    pub fn divergence(&self, other: &Snapshot<'_>) -> Result<Option<Vec<Diverged>>> {
         self.in_same_room(other)?;
-        let found = divergence(&self.room.states(), [self.snapshot, other.snapshot])?.keys;
+        let found = divergence(&self.room.states(), [self.snapshot, other.snapshot])?;
+        let Some(found) = found.map(|found| found.keys) else { return Ok(None) };
         let sides = found.iter().flat_map(|found| &found.sides);
         let events: Vec<EventNid> = sides.filter_map(|side| side.event().copied()).collect();
         let mut ids = self.room.event_ids(&events)?.into_iter();
@@ -219,7 +220,7 @@ impl<'r> Snapshot<'r> {
             diverged.push(Diverged { event_type, state_key, here: named(here), there: named(there) });
         }
         diverged.sort_unstable_by(|a, b| (&a.event_type, &a.state_key).cmp(&(&b.event_type, &b.state_key)));
-        Ok(diverged)
+        Ok(Some(diverged))
     }
 
     fn in_same_room(&self, other: &Snapshot<'_>) -> Result<()> {

@@ -148,9 +148,11 @@ impl Layout for Roomserver {
 
     fn divergence(&self, read: &dyn Read, room: RoomNid, from: u32, to: u32) -> Result<Option<Vec<u32>>> {
         let found = divergence(&self.states(read, room)?, [SnapshotNid::new(from), SnapshotNid::new(to)])?;
-        let mut keys: Vec<u32> = found.keys.iter().map(|found| key(found.tuple)).collect();
-        keys.sort_unstable();
-        Ok(Some(keys))
+        Ok(found.map(|found| {
+            let mut keys: Vec<u32> = found.keys.iter().map(|found| key(found.tuple)).collect();
+            keys.sort_unstable();
+            keys
+        }))
     }
 
     fn forget(&mut self) {

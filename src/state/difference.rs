@@ -73,31 +73,27 @@ pub struct Diverged {
 }
 
 /// What the states of two snapshots changed since they parted, by ascending key: every key at which they differ, and
-/// those that came back to the event that they had.
+/// those that came back to the event that they had. `None` where they are so far apart, or the log says so little of what
+/// lies between, that [`differences`] compares lists.
 ///
-/// Reads the packs back to their last common ancestor, and nothing else; unless that is so far away that
-/// [`differences`] compares lists, as this does then.
-pub fn divergence<S: StateSource + ?Sized>(source: &S, snapshots: [SnapshotNid; 2]) -> Result<Divergence> {
-    let since = |event: Option<EventNid>| event.map_or(Since::Removed, Since::Set);
-    if let Some((ancestor, sides)) = walk_to_ancestor(source, &snapshots, steps_worth(source, &snapshots)?)? {
+/// Reads the packs back to their last common ancestor, and nothing else.
+pub fn divergence<S: StateSource + ?Sized>(source: &S, snapshots: [SnapshotNid; 2]) -> Result<Option<Divergence>> {
+    let walked = walk_to_ancestor(source, &snapshots, steps_worth(source, &snapshots)?)?;
+    Ok(walked.map(|(ancestor, sides)| {
+        let since = |event: Option<EventNid>| event.map_or(Since::Removed, Since::Set);
         let diverged = |tuple| {
             let of = |side: Option<&Side>| side.and_then(|side| find(side, tuple)).map_or(Since::Unchanged, since);
             Diverged { tuple, sides: [of(sides.first()), of(sides.get(1))] }
         };
-        let keys = touched(&sides).into_iter().map(diverged).collect();
-        return Ok(Divergence { ancestor: Some(ancestor), keys });
-    }
-    let of = |found: &Difference, place: usize| since(found.events.get(place).copied().flatten());
-    let found = compare_lists(source, &snapshots)?;
-    let keys = found.iter().map(|found| Diverged { tuple: found.tuple, sides: [of(found, 0), of(found, 1)] });
-    Ok(Divergence { ancestor: None, keys: keys.collect() })
+        Divergence { ancestor, keys: touched(&sides).into_iter().map(diverged).collect() }
+    }))
 }
 
 /// How two snapshots diverged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Divergence {
-    /// The snapshot from which both come; `None` if it was not looked for so far back, and then no key is unchanged.
-    pub ancestor: Option<SnapshotNid>,
+    /// The newest snapshot from which both come.
+    pub ancestor: SnapshotNid,
     /// The keys, ascending.
     pub keys: Vec<Diverged>,
 }

@@ -184,22 +184,43 @@ impl Rows<'_> {
     /// Holds an index row against the events that it names. Where a look-up finds none of them the row may have been
     /// another one; few rows are there for nothing.
     fn check_candidates(&self, event_key: &EventKey, candidates: &[(RoomNid, EventNid)]) -> Result<()> {
-        let index_key = event_key.prefix();
-        for (owner, event) in candidates {
-            let what = "an event that is not here, or whose ID begins otherwise";
-            let wrong = || corrupt(EVENT_INDEX, &index_key, Malformed { offset: 0, what });
-            let room_key = keys::room(*owner);
-            if self.read().get(PURGES, &room_key)?.is_some() {
-                continue;
-            }
-            if self.read().get(ROOMS, &room_key)?.is_none() || event.number() > self.head(*owner)?.last_event {
-                return Err(wrong());
-            }
-            if self.event_identity(&self.room(*owner)?, *event)?.key.prefix() != index_key {
-                return Err(wrong());
-            }
+        for candidate in candidates {
+            self.unless_purging(event_key, *candidate, self.check_candidate(event_key, *candidate))?;
         }
         Ok(())
+    }
+
+    fn check_candidate(&self, event_key: &EventKey, (owner, event): (RoomNid, EventNid)) -> Result<()> {
+        let index_key = event_key.prefix();
+        let what = "an event that is not here, or whose ID begins otherwise";
+        let wrong = || corrupt(EVENT_INDEX, &index_key, Malformed { offset: 0, what });
+        let room_key = keys::room(owner);
+        if self.read().get(PURGES, &room_key)?.is_some() {
+            return Ok(());
+        }
+        if self.read().get(ROOMS, &room_key)?.is_none() || event.number() > self.head(owner)?.last_event {
+            return Err(wrong());
+        }
+        let identity = self.event_identity(&self.room(owner)?, event)?;
+        if identity.key.prefix() == index_key { Ok(()) } else { Err(wrong()) }
+    }
+
+    /// What was read for a candidate; nothing if its room is being purged just now, or was meanwhile: writers read a store
+    /// that goes on, and another room's rows can go between two reads.
+    fn unless_purging<T>(
+        &self,
+        event_key: &EventKey,
+        (owner, event): (RoomNid, EventNid),
+        read: Result<T>,
+    ) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => {
+                let is_marked = self.read().get(PURGES, &keys::room(owner))?.is_some();
+                let is_gone = is_marked || !self.candidates(event_key)?.contains(&(owner, event));
+                if is_gone { Ok(None) } else { Err(error) }
+            }
+        }
     }
 
     /// Finds the rooms of this store that have an event of this ID.
@@ -209,10 +230,13 @@ impl Rows<'_> {
             let candidates = self.candidates(&event_key)?;
             self.check_candidates(&event_key, &candidates)?;
             for (owner, event) in candidates {
-                let Some(room) = self.unless_purged(owner)? else { continue };
-                if *self.event_identity(&room, event)?.event_id == *event_id {
-                    found.push((room, event));
-                }
+                let read = self.unless_purged(owner).and_then(|room| {
+                    let Some(room) = room else { return Ok(None) };
+                    let identity = self.event_identity(&room, event)?;
+                    Ok((*identity.event_id == *event_id).then_some(room))
+                });
+                let room = self.unless_purging(&event_key, (owner, event), read)?.flatten();
+                found.extend(room.map(|room| (room, event)));
             }
         }
         Ok(found)
@@ -253,12 +277,16 @@ pub(crate) fn decode_candidates(bytes: &[u8]) -> Decoded<Vec<(RoomNid, EventNid)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use ruma_common::RoomVersionId;
 
     use super::*;
     use crate::{
-        kv::{Read as _, Store as _, memory::MemoryStore},
+        encoding::head::RoomHead,
+        kv::{Read, Store as _, TableId, Value, Visit, memory::MemoryStore},
         tables::{
+            purges::put_purge,
             rows::{put_head, put_room},
             specs,
         },
@@ -365,6 +393,52 @@ mod tests {
         store.write(batch).unwrap();
         assert_eq!(Rows::new(&store).find_event(&rooms[1], &key(3)).unwrap(), Some(nid(2)));
         assert_eq!(Rows::new(&store).find_event(&rooms[0], &key(2)).unwrap(), None);
+    }
+
+    /// A store in which a room is hidden right after someone asked whether it is.
+    struct HiddenMeanwhile {
+        store: MemoryStore,
+        room: Room,
+        is_hidden: AtomicBool,
+    }
+
+    impl Read for HiddenMeanwhile {
+        fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
+            let value = self.store.get(table, key)?;
+            if table == PURGES && !self.is_hidden.swap(true, Ordering::Relaxed) {
+                let mut batch = Batch::default();
+                put_purge(&mut batch, &self.room, 2)?;
+                self.store.write(batch)?;
+            }
+            Ok(value)
+        }
+
+        fn multi_get(&self, table: TableId, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
+            self.store.multi_get(table, keys)
+        }
+
+        fn scan(&self, table: TableId, prefix: &[u8], start: &[u8], way: Direction, visit: Visit<'_>) -> Result<()> {
+            self.store.scan(table, prefix, start, way, visit)
+        }
+    }
+
+    #[test]
+    fn a_room_that_is_hidden_between_two_reads_is_no_damage_to_another() {
+        let store = || {
+            let store = MemoryStore::open(&specs());
+            let other = Room { nid: RoomNid::new(2).unwrap(), ..room(RoomVersionId::V1) };
+            let (mut batch, id) = (Batch::default(), identity(&other, 1));
+            put_room(&mut batch, &other).unwrap();
+            put_head(&mut batch, other.nid, &RoomHead { last_event: 1, ..RoomHead::default() });
+            Rows::new(&store).put_identity(&mut batch, &other, nid(1), &id).unwrap();
+            Rows::new(&store).put_index(&mut batch, &id.key, other.nid, nid(1)).unwrap();
+            store.write(batch).unwrap();
+            (HiddenMeanwhile { store, room: other, is_hidden: AtomicBool::new(false) }, id)
+        };
+        let (read, id) = store();
+        assert_eq!(Rows::new(&read).find_event(&room(RoomVersionId::V1), &id.key).unwrap(), None);
+        let (read, id) = store();
+        assert!(Rows::new(&read).rooms_of_event(&id.event_id).unwrap().is_empty());
     }
 
     #[test]

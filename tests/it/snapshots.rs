@@ -81,7 +81,7 @@ fn compare((a, here): (&Snapshot<'_>, &Plain), (b, there): (&Snapshot<'_>, &Plai
         assert_eq!(change.before.as_ref().map(ToString::to_string), here.get(*key).cloned());
         assert_eq!(change.after.as_ref().map(ToString::to_string), there.get(*key).cloned());
     }
-    let diverged = a.divergence(b).expect("readable");
+    let diverged = a.divergence(b).expect("readable").expect("near each other");
     let mut named = BTreeSet::new();
     for found in &diverged {
         let key = (found.event_type.clone(), found.state_key.clone());

@@ -24,14 +24,16 @@ fn kept(name: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_store_of_format_1_is_refused_by_its_version() {
-    let store = kept("v1");
-    let Err(error) = RoomServer::open(store.path(), &Options::default()) else { panic!("it opened") };
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    assert!(error.to_string().contains("format version 1"), "{error}");
+fn stores_of_formats_1_and_2_are_refused_by_their_versions() {
+    for version in [1, 2] {
+        let store = kept(&format!("v{version}"));
+        let Err(error) = RoomServer::open(store.path(), &Options::default()) else { panic!("it opened") };
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains(&format!("format version {version}")), "{error}");
+    }
 }
 
-/// What the store of format 2 was made from: an example, and the first events of two real rooms.
+/// What the store of format 3 was made from: an example, and the first events of two real rooms.
 fn inputs() -> Vec<Input> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut inputs = Vec::new();
@@ -77,8 +79,8 @@ fn told(server: &RoomServer) -> Vec<String> {
 }
 
 #[test]
-fn a_store_of_format_2_says_what_one_that_is_made_now_does() {
-    let store = kept("v2");
+fn a_store_of_format_3_says_what_one_that_is_made_now_does() {
+    let store = kept("v3");
     let old = RoomServer::open(store.path(), &Options::default()).expect("it opens");
     let (new, _) = server();
     let feed = |server: &RoomServer| -> Vec<Outcome> {

@@ -35,6 +35,8 @@ pub struct Plan {
     steps: Vec<Step>,
     /// All sealed snapshots with a derived list that the view has, newest first.
     derived: Vec<SnapshotNid>,
+    /// Those of them that go and whose list the view lacks.
+    unbuilt: Vec<SnapshotNid>,
     /// Events that stand in a retained state.
     in_states: Bits,
     boundary: Vec<SnapshotNid>,
@@ -69,6 +71,7 @@ impl Plan {
             whole_ones: Vec::new(),
             steps: Vec::new(),
             derived: Vec::new(),
+            unbuilt: Vec::new(),
             in_states: Bits::default(),
             boundary: Vec::new(),
             counted: Dropped::default(),
@@ -144,6 +147,11 @@ impl Plan {
         snapshot <= self.last && !self.needed.has(snapshot.number())
     }
 
+    /// The snapshots that go and had no list yet when they were due one: the head named them, so there are few.
+    pub(super) fn unbuilt(&self) -> &[SnapshotNid] {
+        &self.unbuilt
+    }
+
     /// Tells whether the list of a snapshot becomes truth.
     pub(super) fn makes_whole(&self, snapshot: SnapshotNid) -> bool {
         self.whole.has(snapshot.number())
@@ -208,6 +216,9 @@ impl Plan {
                 self.derived.push(snapshot);
             }
             if !self.needed.has(number) {
+                if row.seal == Seal::Derived && !lists.has(number) {
+                    self.unbuilt.push(snapshot);
+                }
                 dropped = dropped.saturating_add(u64::from(row.seal != Seal::Gone));
                 continue;
             }

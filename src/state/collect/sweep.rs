@@ -44,9 +44,9 @@ impl Plan {
         for block in &step.blocks {
             batch.delete(BLOCKS, keys::block(room, *block));
         }
-        // A list that goes can have been built since, or be there in part.
-        for sealed in log.seals().iter().filter(|sealed| self.drops(**sealed) && !step.lists.contains(sealed)) {
-            if !step.only_whole && step.windows.contains(&window_of(*sealed)) {
+        // Since the view, such a list can have been built, or a part of it.
+        for sealed in self.unbuilt().iter().filter(|sealed| step.windows.contains(&window_of(**sealed))) {
+            if !step.only_whole {
                 let [first, after] = [*sealed, SnapshotNid::new(sealed.number().saturating_add(1))];
                 let block = |sealed| keys::block(room, BlockNid { sealed, ordinal: 0 });
                 batch.delete(LISTS, keys::snapshot(room, *sealed));

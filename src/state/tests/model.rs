@@ -452,12 +452,12 @@ impl Model {
         let found: Vec<Changed> =
             found.into_iter().map(|found| (found.tuple, found.events[0], found.events[1])).collect();
         assert_eq!(found, changes(&self.plain(a), &self.plain(b)), "{a:?} against {b:?}");
-        let diverged = divergence(&self.site.states(), [a, b]).unwrap();
-        let base = diverged.ancestor.map(|ancestor| self.plain(ancestor));
+        let Some(diverged) = divergence(&self.site.states(), [a, b]).unwrap() else { return };
+        let base = self.plain(diverged.ancestor);
         for Diverged { tuple, sides } in &diverged.keys {
             for (since, snapshot) in sides.iter().zip([a, b]) {
                 let event = match since {
-                    Since::Unchanged => base.as_ref().unwrap().get(tuple).copied(),
+                    Since::Unchanged => base.get(tuple).copied(),
                     Since::Set(event) => Some(*event),
                     Since::Removed => None,
                 };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    encoding::keys,
     state::{difference::differences, fingerprint, read},
     tables::BLOCKS,
     verify::tests::support::{all_rows, rows},
@@ -142,6 +143,41 @@ fn a_pack_that_a_reader_cached_while_it_was_open_is_collected_whole() {
     }
     assert!(site.states().is_gone(at).unwrap());
     assert!(read::collect(&site.states(), other, None).unwrap().into_iter().eq(state));
+}
+
+#[test]
+fn a_list_that_was_built_after_the_view_goes_with_its_snapshot_even_if_the_head_forgot_it() {
+    let mut site = Site::new();
+    let mut number = 0;
+    // Lists are due after few snapshots that change many keys.
+    let mut until_due = |site: &mut Site, at: &mut SnapshotNid, state: &mut Plain| {
+        let due = site.log.seals().last().copied();
+        while site.log.seals().last().copied() == due {
+            let mut after = state.clone();
+            after.extend((1..=500).map(|key| (tuple(2, key), event(number + key))));
+            number += 500;
+            *at = site.append(*at, state, &after, true);
+            *state = after;
+        }
+    };
+    let (mut branch, mut on_branch) = (SnapshotNid::EMPTY, Plain::new());
+    until_due(&mut site, &mut branch, &mut on_branch);
+    let base = Plain::from([(tuple(3, 1), event(1_000_000))]);
+    let (mut main, mut state) = (site.append(SnapshotNid::EMPTY, &Plain::new(), &base, true), base);
+    let plan = site.plan(&[main]);
+    assert!(plan.drops(branch) && !site.has_list(branch));
+    for _ in 0..3 {
+        site.build();
+        until_due(&mut site, &mut main, &mut state);
+    }
+    assert!(site.has_list(branch) && !site.log.seals().contains(&branch));
+    for place in 0..plan.steps() {
+        site.sweep(&plan, place);
+    }
+    assert!(!site.has_list(branch));
+    let is_of_branch = |key: &[u8]| keys::block_of(key).is_some_and(|block| block.sealed == branch);
+    assert_eq!(rows(&*site.store, BLOCKS).iter().filter(|(key, _)| is_of_branch(key)).count(), 0);
+    assert!(read::collect(&site.states(), main, None).unwrap().into_iter().eq(state));
 }
 
 #[test]
