@@ -1,6 +1,6 @@
 //! What an event takes on disk, in this engine's form and in others, and what writing and reading it takes.
 //!
-//! A [`Corpus`](crate::generate::corpus::Corpus) goes through the engine, so that rows, bodies, IDs and index are those of a
+//! A [`Corpus`] goes through the engine, so that rows, bodies, IDs and index are those of a
 //! user's store; every event is read back and held against the bytes that came. Beside that stand its JSON, whole or
 //! compressed, in the same store with the same settings.
 
