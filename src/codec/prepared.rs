@@ -128,18 +128,11 @@ impl Prepared {
             .collect();
         let mentions: SmallVec<[&str; 2]> = self.mentions.iter().map(|id| &**id).collect();
         then(&Beside {
-            format: self.format,
-            room_id: pdu.room_id(),
-            event_id: pdu.event_id(),
-            event_type: pdu.event_type(),
-            state_key: pdu.state_key(),
-            sender: pdu.sender(),
-            origin_server_ts: pdu.origin_server_ts(),
-            depth: pdu.depth(),
             prev_events: &prev,
             auth_events: &auth,
             mentions: &mentions,
             key_id: self.key_id.as_deref(),
+            ..Beside::of(pdu, self.format)
         })
     }
 }

@@ -103,6 +103,28 @@ pub struct Beside<'a> {
     pub key_id: Option<&'a str>,
 }
 
+/// For measurements and fuzz targets, which have PDUs and no rows.
+#[cfg(any(test, feature = "bench", feature = "fuzzing"))]
+impl<'a> Beside<'a> {
+    /// What a PDU itself tells, without the events that it names and the ID of its key.
+    pub fn of(pdu: &'a super::pdu::Pdu, format: EventIdFormatVersion) -> Self {
+        Self {
+            format,
+            room_id: pdu.room_id(),
+            event_id: pdu.event_id(),
+            event_type: pdu.event_type(),
+            state_key: pdu.state_key(),
+            sender: pdu.sender(),
+            origin_server_ts: pdu.origin_server_ts(),
+            depth: pdu.depth(),
+            prev_events: &[],
+            auth_events: &[],
+            mentions: &[],
+            key_id: None,
+        }
+    }
+}
+
 impl Beside<'_> {
     /// The server of the sender.
     fn server(&self) -> &str {

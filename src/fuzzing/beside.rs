@@ -47,18 +47,11 @@ fn written(rules: &RoomVersionRules, pdu: &Pdu, every: usize, show: impl FnOnce(
     let key_id = only_key(pdu.object(), server).map(|(key_id, _)| key_id);
     let header = Header { mentions: mentions.iter().map(|_| nid).collect(), key_id: key_id.map(|_| 300) };
     let beside = Beside {
-        format: rules.event_id_format,
-        room_id: pdu.room_id(),
-        event_id: pdu.event_id(),
-        event_type: pdu.event_type(),
-        state_key: pdu.state_key(),
-        sender: pdu.sender(),
-        origin_server_ts: pdu.origin_server_ts(),
-        depth: pdu.depth(),
         prev_events: &prev,
         auth_events: &auth,
         mentions: &mentions,
         key_id,
+        ..Beside::of(pdu, rules.event_id_format)
     };
     show(nid, &header, &beside);
 }

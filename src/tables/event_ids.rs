@@ -51,9 +51,9 @@ const FOREIGN: Malformed = Malformed { offset: 0, what: "no event ID of the room
 
 /// The IDs in the row of an event: its own, or those of the group that it ends.
 pub(crate) fn decode_ids(room: &Room, event: EventNid, value: &[u8]) -> Decoded<Vec<(EventNid, EventIdentity)>> {
-    let (first, ids) = decode_row(event, unseal(&keys::event(room.nid, event), value)?)?;
-    let numbers = (first.number()..=event.number()).filter_map(EventNid::new);
-    numbers.zip(ids.iter()).map(|(nid, id)| Ok((nid, EventIdentity::of(room, id).ok_or(FOREIGN)?))).collect()
+    let row = IdRow::read(&keys::event(room.nid, event), event, value)?;
+    let numbers = (row.first.number()..=event.number()).filter_map(EventNid::new);
+    numbers.zip(row.ids.iter()).map(|(nid, id)| Ok((nid, EventIdentity::of(room, id).ok_or(FOREIGN)?))).collect()
 }
 
 /// A row of IDs, read once for all events that are asked for.
@@ -63,11 +63,14 @@ struct IdRow<'v> {
 }
 
 impl<'v> IdRow<'v> {
+    fn read(key: &[u8], event: EventNid, value: &'v [u8]) -> Decoded<Self> {
+        let (first, ids) = decode_row(event, unseal(key, value)?)?;
+        Ok(Self { first, ids })
+    }
+
     fn decode(room: &Room, event: EventNid, value: &'v [u8]) -> Result<Self> {
         let key = keys::event(room.nid, event);
-        let read = unseal(&key, value).and_then(|value| decode_row(event, value));
-        let (first, ids) = read.map_err(|malformed| corrupt(EVENT_IDS, &key, malformed))?;
-        Ok(Self { first, ids })
+        Self::read(&key, event, value).map_err(|malformed| corrupt(EVENT_IDS, &key, malformed))
     }
 
     fn get(&self, room: &Room, event: EventNid) -> Result<EventIdentity> {
@@ -146,9 +149,7 @@ impl Rows<'_> {
             let Some((_, value)) = rows.next().filter(|(key, _)| *key == own) else {
                 return Err(missing(EVENT_IDS, &own));
             };
-            let read = unseal(&own, value).and_then(|value| decode_row(number, value));
-            let (_, single) = read.map_err(|malformed| corrupt(EVENT_IDS, &own, malformed))?;
-            ids.extend(single.iter());
+            ids.extend(IdRow::decode(room, number, value)?.ids.iter());
             batch.delete(EVENT_IDS, own);
         }
         ids.push(identity.stored());
