@@ -16,6 +16,9 @@ pub struct Line {
     pub room_id: Option<Box<str>>,
 }
 
+/// The most JSON values of a line: the state of a very large room, and beside it a PDU that has nothing but values.
+const VALUES_MAX: usize = 1 << 20;
+
 /// The words of a line for kinds.
 pub const KINDS: [(&str, Kind); 3] = [("new", Kind::New), ("old", Kind::Old), ("outlier", Kind::Outlier)];
 
@@ -27,7 +30,7 @@ pub fn room_version(name: &str) -> Result<RoomVersionId, String> {
 
 /// Reads a line: a wrapper if it has a member `pdu`, else a PDU. `version` is taken where the line tells none.
 pub fn parse(line: &[u8], version: Option<&RoomVersionId>) -> Result<Line, String> {
-    let json = Json::parse_nested(line, MAX_DEPTH.saturating_add(1));
+    let json = Json::parse_within(line, MAX_DEPTH.saturating_add(1), VALUES_MAX);
     let json = json.map_err(|error| format!("not JSON at byte {}: {}", error.offset, error.what))?;
     let object = json.as_object().ok_or("the line is not a JSON object")?;
     let (mut input, pdu) = match object.get("pdu") {

@@ -18,11 +18,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ruma_common::room_version_rules::EventIdFormatVersion;
 use smallvec::SmallVec;
 
-use self::tokens::{Reader, put_object};
+use self::tokens::{Reader, SECTION_DEPTH, put_object};
 use super::{
     bytes::{Cursor, Decoded, Malformed, put_varint, put_zigzag},
     event_key::EventKey,
-    json::{Json, Object},
+    json::{Json, MAX_DEPTH, Object},
 };
 use crate::ids::EventNid;
 
@@ -415,10 +415,10 @@ pub fn essence(nid: EventNid, body: &[u8], beside: &Beside<'_>) -> Decoded<Essen
     }
     let mut cursor = Cursor::new(body);
     let head = take_head(nid, &mut cursor)?;
-    let mut reader = Reader { cursor, beside };
+    let mut reader = Reader::new(cursor, beside);
     for section in [flag::SIGNATURES, flag::HASHES] {
         if head.has(section) {
-            reader.object()?;
+            reader.object(SECTION_DEPTH)?;
         }
     }
     for section in [flag::PREV_EVENTS, flag::AUTH_EVENTS] {
@@ -426,8 +426,9 @@ pub fn essence(nid: EventNid, body: &[u8], beside: &Beside<'_>) -> Decoded<Essen
             references::skip(&mut reader)?;
         }
     }
-    let content = reader.object()?;
-    let others = if head.has(flag::OTHERS) { reader.object()? } else { Object::new() };
+    let content = reader.object(SECTION_DEPTH)?;
+    // The other fields are an object for themselves, but members of the event.
+    let others = if head.has(flag::OTHERS) { reader.object(MAX_DEPTH)? } else { Object::new() };
     reader.cursor.end()?;
     Ok(Essence { content, redacts: others.get_str("redacts").map(Into::into) })
 }

@@ -165,7 +165,11 @@ impl RoomHead {
             let extremity = EventNid::new(cursor.varint32()?);
             head.extremities.push(extremity.ok_or(cursor.malformed("an extremity of number 0"))?);
         }
-        for _ in 0..cursor.count(2)? {
+        let merges = cursor.count(2)?;
+        if merges > MERGES_MAX {
+            return Err(cursor.malformed("more merges than a head remembers"));
+        }
+        for _ in 0..merges {
             let result = SnapshotNid::new(cursor.varint32()?);
             let mut parents = SmallVec::new();
             for _ in 0..cursor.count(1)? {

@@ -3,7 +3,7 @@
 //! A snapshot costs one reference count and never blocks a writer. What a crash or a power loss would leave behind can
 //! be asked for ([`MemoryStore::reopen`], [`MemoryStore::drop_unsynced`]), and a write or sync can be made to fail.
 
-mod dump;
+pub(crate) mod dump;
 #[cfg(test)]
 mod tests;
 mod tree;

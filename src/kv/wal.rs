@@ -206,12 +206,16 @@ fn manifest_name(current: &Path) -> Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(current, error)),
     }
-    let name = text.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok());
-    let number = |name: &&str| name.strip_prefix("MANIFEST-").and_then(file_number).is_some();
-    match name.filter(number) {
+    match manifest_in(&text) {
         Some(name) => Ok(Some(name.to_owned())),
         None => Err(corrupt(current, 0, "it names no manifest")),
     }
+}
+
+/// The name of a manifest in the bytes of a `CURRENT` file.
+pub fn manifest_in(current: &[u8]) -> Option<&str> {
+    let name = current.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok())?;
+    name.strip_prefix("MANIFEST-").and_then(file_number).map(|_| name)
 }
 
 /// The write-ahead logs, the oldest first.

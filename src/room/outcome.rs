@@ -6,7 +6,7 @@ pub use crate::encoding::event_row::Kind;
 use crate::ids::{RoomNid, SnapshotNid};
 
 /// An event for a room.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Input {
     /// The PDU: JSON as another server sends it, or as this one signed it.

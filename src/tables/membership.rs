@@ -35,7 +35,7 @@ impl Membership {
         Self::ALL.into_iter().find(|membership| membership.as_str() == word)
     }
 
-    pub(super) fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Join => 1,
             Self::Invite => 2,

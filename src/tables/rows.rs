@@ -35,9 +35,12 @@ pub struct Room {
     pub rules: RoomVersionRules,
 }
 
+/// A room, as its row has it.
 #[derive(Serialize, Deserialize)]
-pub(super) struct RoomRow {
+pub struct RoomRow {
+    #[serde(deserialize_with = "cold::owned")]
     id: String,
+    #[serde(deserialize_with = "cold::owned")]
     version: String,
 }
 
@@ -66,14 +69,19 @@ pub struct ParkedRow {
     /// Whether this homeserver made the event.
     pub local: bool,
     /// The server that sent it.
+    #[serde(deserialize_with = "cold::owned")]
     pub origin: Option<String>,
     /// The supplied state before it.
+    #[serde(deserialize_with = "cold::owned")]
     pub state: Option<Vec<String>>,
     /// The PDU, as canonical JSON.
+    #[serde(deserialize_with = "cold::owned")]
     pub pdu: Vec<u8>,
     /// What was not here when it was parked, in the order in which it is waited for.
+    #[serde(deserialize_with = "cold::owned")]
     pub missing: Vec<Want>,
     /// Why it cannot be decided though all is here; it is kept for an administrator to look at.
+    #[serde(deserialize_with = "cold::owned")]
     pub failed: Option<String>,
 }
 
@@ -81,9 +89,18 @@ pub struct ParkedRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
     /// The event ID.
+    #[serde(deserialize_with = "cold::owned")]
     pub event_id: String,
     /// What it is wanted as.
     pub role: Role,
+}
+
+impl<'de> cold::Owned<'de> for Vec<Want> {
+    type Seen = cold::Grown<Want>;
+
+    fn own(cold::Grown(wants): cold::Grown<Want>) -> Self {
+        wants
+    }
 }
 
 /// What a missing event is to the event that waits for it.
@@ -272,13 +289,11 @@ impl<'a> Rows<'a> {
         let mut rooms = Vec::new();
         let prefix = keys::user(user);
         self.read.scan(USER_ROOMS, &prefix, &prefix, Direction::Forward, &mut |key, value| {
-            let what = Malformed { offset: 0, what: "no membership of a room" };
+            let what = Malformed { offset: 0, what: "a key that names no room" };
             let room = keys::last_number(key).and_then(RoomNid::new);
-            let bytes = unseal(key, value).map_err(|malformed| corrupt(USER_ROOMS, key, malformed))?;
-            let membership = bytes.first().copied().and_then(Membership::from_code);
-            let (Some(room), Some(membership)) = (room, membership) else {
-                return Err(corrupt(USER_ROOMS, key, what));
-            };
+            let room = room.ok_or_else(|| corrupt(USER_ROOMS, key, what))?;
+            let membership = unseal(key, value).and_then(decode_membership);
+            let membership = membership.map_err(|malformed| corrupt(USER_ROOMS, key, malformed))?;
             rooms.extend(self.unless_purged(room)?.map(|room| (room, membership)));
             Ok(true)
         })?;
@@ -415,6 +430,13 @@ pub fn encode_current(entry: CurrentEntry) -> Vec<u8> {
 /// The value of a user's membership row.
 pub fn encode_membership(key: &[u8], membership: Membership) -> Vec<u8> {
     sealed(key, vec![membership.code()])
+}
+
+/// Reads what the value of a user's membership row seals.
+pub(crate) fn decode_membership(bytes: &[u8]) -> Decoded<Membership> {
+    let what = Malformed { offset: 0, what: "no membership of a room" };
+    let [code] = bytes else { return Err(what) };
+    Membership::from_code(*code).ok_or(what)
 }
 
 fn encode_number(number: u32) -> Vec<u8> {

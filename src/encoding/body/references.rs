@@ -29,6 +29,9 @@ const HASH_RAW: u8 = 2;
 /// The object of hashes as tokens.
 const HASH_OBJECT: u8 = 3;
 
+/// How deeply hashes may be nested: the event, the array and the pair are around them.
+const HASHES_DEPTH: u8 = MAX_DEPTH - 3;
+
 /// Tells whether an array names exactly the events of the row, with their hashes where references have them.
 pub(super) fn are_those<'r>(
     array: &[Json],
@@ -188,7 +191,7 @@ fn render_id<'k>(
         place => {
             let place = usize::try_from(place.saturating_sub(OF_ROW)).unwrap_or(usize::MAX);
             let known = known(place).ok_or(reader.cursor.malformed("a reference that the row has not"))?;
-            write_string(known.event_id, out);
+            write_string(reader.borrow(known.event_id)?, out);
             Ok(Some(known))
         }
     }
@@ -199,7 +202,7 @@ fn render_hashes(reader: &mut Reader<'_>, of_row: Option<Reference<'_>>, out: &m
         (HASH_OF_EVENT, Some(known)) => render_sha256(known.hash, out),
         (HASH_NONE, _) => out.extend_from_slice(b"{}"),
         (HASH_RAW, _) => render_sha256(&reader.cursor.array()?, out),
-        (HASH_OBJECT, _) => reader.render(out, MAX_DEPTH)?,
+        (HASH_OBJECT, _) => reader.render(out, HASHES_DEPTH)?,
         _ => return Err(reader.cursor.malformed("an unknown sort of hash")),
     }
     Ok(())
@@ -216,7 +219,7 @@ pub(super) fn skip(reader: &mut Reader<'_>) -> Decoded<()> {
         if matches!(reader.beside.format, EventIdFormatVersion::V1) {
             match reader.cursor.byte()? {
                 HASH_RAW => drop(reader.cursor.array::<32>()?),
-                HASH_OBJECT => drop(reader.object()?),
+                HASH_OBJECT => drop(reader.object(HASHES_DEPTH)?),
                 _ => {}
             }
         }

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Beside, Head, flag, references, take_head,
-    tokens::{Reader, put_encoded},
+    tokens::{Reader, SECTION_DEPTH, put_encoded},
 };
 use crate::{
     encoding::{
@@ -91,17 +91,17 @@ struct Renderer<'a> {
 pub(super) fn render(nid: EventNid, body: &[u8], beside: &Beside<'_>) -> Decoded<Vec<u8>> {
     let mut cursor = Cursor::new(body);
     let head = take_head(nid, &mut cursor)?;
-    let mut reader = Reader { cursor, beside };
+    let mut reader = Reader::new(cursor, beside);
     // Rendered in the order of their keys, so the sections before the content are passed over first.
     let mut sections = Sections::default();
     let mut scratch = Vec::new();
     if head.has(flag::SIGNATURES) {
         sections.signatures = Some(reader.cursor.clone());
-        reader.render(&mut scratch, MAX_DEPTH)?;
+        reader.render(&mut scratch, SECTION_DEPTH)?;
     }
     if head.has(flag::HASHES) {
         sections.hashes = Some(reader.cursor.clone());
-        reader.render(&mut scratch, MAX_DEPTH)?;
+        reader.render(&mut scratch, SECTION_DEPTH)?;
     }
     if head.has(flag::PREV_EVENTS) {
         sections.prev_events = Some(reader.cursor.clone());
@@ -123,7 +123,7 @@ impl<'a> Renderer<'a> {
         // The other fields lie behind the content, which is rendered second.
         let mut others: Option<(Reader<'a>, usize)> = None;
         if self.head.has(flag::OTHERS) {
-            let mut reader = Reader { cursor: self.content.clone(), beside: self.beside };
+            let mut reader = Reader::new(self.content.clone(), self.beside);
             reader.render(&mut Vec::new(), MAX_DEPTH)?;
             let count = reader.members()?;
             others = Some((reader, count));
@@ -138,7 +138,7 @@ impl<'a> Renderer<'a> {
                     break;
                 }
                 begin_member(&mut self.out, key);
-                reader.render(&mut self.out, MAX_DEPTH)?;
+                reader.render(&mut self.out, SECTION_DEPTH)?;
                 next = take_key(reader, left, Some(key))?;
             }
             if self.has(field) {
@@ -161,7 +161,7 @@ impl<'a> Renderer<'a> {
         }
         while let (Some((reader, left)), Some(key)) = (&mut others, &next) {
             begin_member(&mut self.out, key);
-            reader.render(&mut self.out, MAX_DEPTH)?;
+            reader.render(&mut self.out, SECTION_DEPTH)?;
             next = take_key(reader, left, Some(key))?;
         }
         match (others, end) {
@@ -192,7 +192,7 @@ impl<'a> Renderer<'a> {
             Field::AuthEvents => match self.sections.auth_events.take() {
                 Some(cursor) => {
                     let known = |place: usize| beside.auth_events.get(place).copied();
-                    references::render(&mut Reader { cursor, beside }, &known, out)?;
+                    references::render(&mut Reader::new(cursor, beside), &known, out)?;
                 }
                 None => {
                     references::render_row(beside.auth_events.iter().copied().map(Some), beside, out);
@@ -201,7 +201,7 @@ impl<'a> Renderer<'a> {
             Field::PrevEvents => match self.sections.prev_events.take() {
                 Some(cursor) => {
                     let known = |place: usize| beside.prev_events.get(place).copied().flatten();
-                    references::render(&mut Reader { cursor, beside }, &known, out)?;
+                    references::render(&mut Reader::new(cursor, beside), &known, out)?;
                 }
                 None => {
                     let rendered = references::render_row(beside.prev_events.iter().copied(), beside, out);
@@ -210,8 +210,8 @@ impl<'a> Renderer<'a> {
                 }
             },
             Field::Content => {
-                let mut reader = Reader { cursor: self.content.clone(), beside };
-                reader.render(out, MAX_DEPTH)?;
+                let mut reader = Reader::new(self.content.clone(), beside);
+                reader.render(out, SECTION_DEPTH)?;
                 return Ok(Some(reader.cursor));
             }
             Field::Depth => write_int(beside.depth, out),
@@ -224,7 +224,7 @@ impl<'a> Renderer<'a> {
             Field::Type => write_string(beside.event_type, out),
             Field::PrevState => out.extend_from_slice(b"[]"),
             Field::Hashes => match self.sections.hashes.take() {
-                Some(cursor) => Reader { cursor, beside }.render(out, MAX_DEPTH)?,
+                Some(cursor) => Reader::new(cursor, beside).render(out, SECTION_DEPTH)?,
                 None => {
                     out.extend_from_slice(b"{\"sha256\":\"");
                     self.hash = Some(out.len());
@@ -233,7 +233,7 @@ impl<'a> Renderer<'a> {
                 }
             },
             Field::Signatures => match (self.sections.signatures.take(), self.head.signature) {
-                (Some(cursor), _) => Reader { cursor, beside }.render(out, MAX_DEPTH)?,
+                (Some(cursor), _) => Reader::new(cursor, beside).render(out, SECTION_DEPTH)?,
                 (None, signature) => render_signature(beside, signature.unwrap_or_default(), out)?,
             },
         }

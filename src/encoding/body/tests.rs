@@ -49,17 +49,25 @@ fn event(version: u8, more: &str) -> Object {
     object
 }
 
-/// Puts an event through the door that writes it beside rows with all, some and none of its references.
+/// Puts an event through the door that writes it beside a row, with all, half and one of its references there.
 fn comes_back(version: u8, more: &str) {
-    let mut bytes = vec![version - 1];
-    event(version, more).write_canonical(&mut bytes);
-    assert!(fuzzing::pdu(&bytes), "version {version} refuses {more}");
+    assert!(is_taken(version, more), "version {version} refuses {more}");
 }
 
 fn is_refused(version: u8, more: &str) {
-    let mut bytes = vec![version - 1];
+    assert!(!is_taken(version, more), "version {version} takes {more}");
+}
+
+fn is_taken(version: u8, more: &str) -> bool {
+    let mut bytes = vec![0];
     event(version, more).write_canonical(&mut bytes);
-    assert!(!fuzzing::pdu(&bytes), "version {version} takes {more}");
+    let takes = |has: u8| {
+        bytes[0] = version - 1 + 12 * has;
+        fuzzing::pdu(&bytes)
+    };
+    let taken = [0, 1, 2].map(takes);
+    assert!(taken.iter().all(|each| *each == taken[0]), "whether an event is taken hangs on its row: {more}");
+    taken[0]
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn floats_and_huge_integers_come_back_where_rooms_allow_them() {
 #[test]
 fn every_sort_of_string_comes_back() {
     let long = "x".repeat(60_000);
-    let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
+    let deep = format!("{}{}", "[".repeat(126), "]".repeat(126));
     let b64 = STANDARD_NO_PAD.encode([0xfa; 40]);
     for text in [
         "\"\"".to_owned(),
@@ -165,6 +173,41 @@ fn an_event_of_the_greatest_size_comes_back() {
     let most = 65_536 - short + 2;
     comes_back(10, &format!(r#"{{"content":{{"body":"{}","msgtype":"m.text"}}}}"#, "x".repeat(most)));
     is_refused(10, &format!(r#"{{"content":{{"body":"{}","msgtype":"m.text"}}}}"#, "x".repeat(most + 1)));
+}
+
+/// The event is an object around its sections, so they may be nested less deeply than a document.
+#[test]
+fn a_body_gives_no_json_that_is_nested_too_deeply() {
+    let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+    let pair = |hashes: &str| format!("[[\"$x:a.b\",{hashes}]]");
+    for (version, field, most) in [(10, "content", 127), (10, "hashes", 127), (10, "z", 127), (1, "prev_events", 125)] {
+        let is_read = |depth: usize| {
+            let value = if version == 1 { pair(&nested(depth)) } else { nested(depth) };
+            let mut object = event(version, "{}");
+            object.insert(field, Json::parse_within(value.as_bytes(), 200, 1000).unwrap());
+            let beside = Beside {
+                format: rules(version).event_id_format,
+                room_id: "!r:a.b",
+                event_id: "$own:a.b",
+                event_type: "m.room.message",
+                state_key: None,
+                sender: "@u:a.b",
+                origin_server_ts: 1_700_000_000_000,
+                depth: 7,
+                prev_events: &[],
+                auth_events: &[],
+                mentions: &[],
+                key_id: None,
+            };
+            let nid = EventNid::new(10).unwrap();
+            let body = encode(nid, &object, false, &Header::default(), &beside).unwrap();
+            let read = decode(nid, &body, &beside);
+            assert_eq!(essence(nid, &body, &beside).is_ok(), read.is_ok(), "{field}");
+            read.is_ok_and(|read| Json::parse(&read).is_ok())
+        };
+        assert!(is_read(most), "{field}");
+        assert!(!is_read(most + 1), "{field}");
+    }
 }
 
 #[test]

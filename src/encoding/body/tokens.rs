@@ -21,7 +21,11 @@ use crate::encoding::{
     bytes::{Cursor, Decoded, put_bytes, put_varint},
     event_key::EventKey,
     json::{Json, MAX_DEPTH, Object, write_int, write_string},
+    pdu::MAX_PDU_BYTES,
 };
+
+/// How deeply a section may be nested: the event is an object around it.
+pub(super) const SECTION_DEPTH: u8 = MAX_DEPTH - 1;
 
 const NULL: u8 = 0;
 const FALSE: u8 = 1;
@@ -213,9 +217,22 @@ fn put_base64(out: &mut Vec<u8>, text: &str) {
 pub(super) struct Reader<'a> {
     pub(super) cursor: Cursor<'a>,
     pub(super) beside: &'a Beside<'a>,
+    /// How many bytes of text may still come from beside the body.
+    borrowed_left: usize,
 }
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(cursor: Cursor<'a>, beside: &'a Beside<'a>) -> Self {
+        Self { cursor, beside, borrowed_left: MAX_PDU_BYTES }
+    }
+
+    /// Takes note of a text that stands beside the body, which has a byte or two for it; no event has more than so much.
+    pub(super) fn borrow<'t>(&mut self, text: &'t str) -> Decoded<&'t str> {
+        let left = self.borrowed_left.checked_sub(text.len());
+        self.borrowed_left = left.ok_or(self.cursor.malformed("more text than an event has"))?;
+        Ok(text)
+    }
+
     /// Reads a value and appends it as canonical JSON.
     pub(super) fn render(&mut self, out: &mut Vec<u8>, depth: u8) -> Decoded<()> {
         let lead = self.cursor.byte()?;
@@ -318,9 +335,9 @@ impl<'a> Reader<'a> {
         Ok(Json::Object(Object::from(members)))
     }
 
-    /// Reads a value that must be an object.
-    pub(super) fn object(&mut self) -> Decoded<Object> {
-        match self.value(MAX_DEPTH)? {
+    /// Reads a value that must be an object, nested at most `depth` deep.
+    pub(super) fn object(&mut self, depth: u8) -> Decoded<Object> {
+        match self.value(depth)? {
             Json::Object(object) => Ok(object),
             _ => Err(self.cursor.malformed("a value that is no object")),
         }
@@ -385,18 +402,22 @@ impl<'a> Reader<'a> {
             NEGATIVE => return self.int().map(|int| Scalar::Int(!int)),
             NUMBER => return self.number(),
             TEXT => Cow::Borrowed(self.cursor.text()?),
-            SENDER => Cow::Borrowed(self.beside.sender),
-            ROOM => Cow::Borrowed(self.beside.room_id),
+            SENDER => Cow::Borrowed(self.borrow(self.beside.sender)?),
+            ROOM => Cow::Borrowed(self.borrow(self.beside.room_id)?),
             MENTIONED => {
                 let place = usize::try_from(self.cursor.varint()?).unwrap_or(usize::MAX);
                 let mentioned = self.beside.mentions.get(place);
-                Cow::Borrowed(*mentioned.ok_or(self.cursor.malformed("an event that the body does not mention"))?)
+                let mentioned = mentioned.ok_or(self.cursor.malformed("an event that the body does not mention"))?;
+                Cow::Borrowed(self.borrow(mentioned)?)
             }
             HASH_URL_SAFE => Cow::Owned(format!("${}", URL_SAFE_NO_PAD.encode(self.cursor.array::<32>()?))),
             HASH_STANDARD => Cow::Owned(format!("${}", STANDARD_NO_PAD.encode(self.cursor.array::<32>()?))),
             BASE64_STANDARD => Cow::Owned(STANDARD_NO_PAD.encode(self.cursor.bytes()?)),
             BASE64_URL_SAFE => Cow::Owned(URL_SAFE_NO_PAD.encode(self.cursor.bytes()?)),
-            MXC => Cow::Owned([MXC_SCHEME, self.beside.server(), "/", self.cursor.text()?].concat()),
+            MXC => {
+                let server = self.borrow(self.beside.server())?;
+                Cow::Owned([MXC_SCHEME, server, "/", self.cursor.text()?].concat())
+            }
             _ => return Err(self.cursor.malformed("an unknown token")),
         };
         Ok(Scalar::Text(text))

@@ -46,18 +46,19 @@ impl Json {
     /// Anything that the grammar does not allow, bytes after the document, invalid UTF-8, an escaped surrogate without
     /// its other half, a number with a fraction or an exponent that overflows a double, deeper nesting.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        Self::parse_nested(bytes, MAX_DEPTH)
+        Self::parse_within(bytes, MAX_DEPTH, usize::MAX)
     }
 
-    /// Parses a document with a nesting limit of its own: for those that carry other documents within them.
+    /// Parses a document with limits of its own, for those that carry other documents within them: how deeply it may be
+    /// nested, and how many values it may have, each of which takes some 30 bytes of memory and its text.
     ///
     /// # Errors
     ///
-    /// As [`Json::parse`].
-    pub fn parse_nested(bytes: &[u8], max_depth: u8) -> Result<Self> {
+    /// As [`Json::parse`]; more values.
+    pub fn parse_within(bytes: &[u8], max_depth: u8, max_values: usize) -> Result<Self> {
         let text =
             str::from_utf8(bytes).map_err(|error| JsonError { offset: error.valid_up_to(), what: "invalid UTF-8" })?;
-        let mut parser = Parser::new(text, max_depth);
+        let mut parser = Parser::new(text, max_depth, max_values);
         let value = parser.value()?;
         parser.skip_whitespace();
         parser.end()?;
@@ -67,7 +68,7 @@ impl Json {
     /// Makes a number of the text of a JSON number; `None` if it is none, or overflows a double.
     #[cfg(test)]
     pub fn number(text: &str) -> Option<Self> {
-        let mut parser = Parser::new(text, 0);
+        let mut parser = Parser::new(text, 0, 1);
         let number = parser.number().ok()?;
         parser.end().ok()?;
         Some(number)
@@ -79,6 +80,7 @@ struct Parser<'a> {
     bytes: &'a [u8],
     offset: usize,
     depth_left: u8,
+    values_left: usize,
     // Members and elements of all open objects and arrays: each takes its own off the end when it closes, so that it
     // is allocated once, at its exact size.
     members: Vec<(Box<str>, Json)>,
@@ -87,12 +89,13 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str, depth_left: u8) -> Self {
+    fn new(text: &'a str, depth_left: u8, values_left: usize) -> Self {
         Self {
             text,
             bytes: text.as_bytes(),
             offset: 0,
             depth_left,
+            values_left,
             members: Vec::new(),
             elements: Vec::new(),
             unescaped: String::new(),
@@ -101,6 +104,8 @@ impl<'a> Parser<'a> {
 
     fn value(&mut self) -> Result<Json> {
         self.skip_whitespace();
+        let Some(left) = self.values_left.checked_sub(1) else { return self.fail("too many values") };
+        self.values_left = left;
         match self.peek() {
             Some(b'"') => Ok(Json::String(self.string()?)),
             Some(b'{') => self.object(),

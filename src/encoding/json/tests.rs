@@ -218,7 +218,8 @@ fn nesting_ends_at_the_limit_and_not_at_the_stack() {
     assert_eq!(error(&"[".repeat(1_000_000)), (usize::from(MAX_DEPTH), "nested too deeply"));
     // Closed ones do not count.
     assert!(parse(&format!("[{}1]", "[],{},".repeat(1000))).is_ok());
-    assert!(Json::parse_nested(nested(130).as_bytes(), 130).is_ok());
+    assert!(Json::parse_within(nested(130).as_bytes(), 130, 200).is_ok());
+    assert_eq!(Json::parse_within(b"[{},[0]]", 2, 3), Err(JsonError { offset: 5, what: "too many values" }));
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub(super) fn read(directory: &Path, names: &[&'static str]) -> Result<Vec<Tree>
     decode(&mut rest, names)?.ok_or_else(|| corrupt("a length in it is wrong"))
 }
 
-/// `None` if a length does not fit the bytes that are there.
+/// Reads what lies between the magic and the checksum; `None` if a length does not fit the bytes that are there.
 fn decode(rest: &mut &[u8], names: &[&'static str]) -> Result<Option<Vec<Tree>>> {
     let mut tables = vec![Tree::default(); names.len()];
     let Some(count) = take_length(rest) else { return Ok(None) };
@@ -91,6 +91,12 @@ fn decode(rest: &mut &[u8], names: &[&'static str]) -> Result<Option<Vec<Tree>>>
         }
     }
     Ok(rest.is_empty().then_some(tables))
+}
+
+/// Tells whether bytes are what lies between the magic and the checksum of a copy with these tables.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn is_content(mut bytes: &[u8], names: &[&'static str]) -> bool {
+    decode(&mut bytes, names).is_ok_and(|tables| tables.is_some())
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
