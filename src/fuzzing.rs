@@ -9,24 +9,30 @@ use ruma_common::{
     room_version_rules::{EventIdFormatVersion, RoomVersionRules},
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use crate::{
     encoding::{
         block, cold, event_ids,
         event_key::EventKey,
         event_row::EventRow,
         head::RoomHead,
-        json::Json,
-        keys, list,
+        json::{Json, Object},
+        keys,
+        list::{self, BlockNid},
         pack::{self, FULL_ROWS},
         pdu::{self, Pdu},
     },
     ids::{EventNid, EventTypeNid, RoomNid, SnapshotNid, StateKeyNid, StateTuple},
     import_line,
-    kv::wal,
+    kv::{memory, wal},
     resolution::content::Content,
     tables::{
         event_ids::{decode_candidates, encode_candidates},
-        rows::{decode_current, decode_happening, decode_number, encode_current, encode_happening},
+        rows::{
+            ParkedRow, RoomRow, decode_current, decode_happening, decode_membership, decode_number, encode_current,
+            encode_happening,
+        },
     },
 };
 
@@ -34,6 +40,8 @@ mod beside;
 mod made;
 #[cfg(test)]
 mod tests;
+
+use beside::Has;
 
 /// A door: gets any bytes, tells whether they were a value.
 pub type Door = fn(&[u8]) -> bool;
@@ -43,6 +51,7 @@ pub const DOORS: &[(&str, Door)] = &[
     ("block", block),
     ("body", body),
     ("cold_row", cold_row),
+    ("dump", dump),
     ("event_ids", event_ids),
     ("event_key", event_key),
     ("event_row", event_row),
@@ -68,34 +77,40 @@ pub fn json(bytes: &[u8]) -> bool {
     true
 }
 
-/// A PDU and what authorisation reads of its content: the first byte picks the room version, the rest is JSON.
+/// A PDU and what authorisation reads of its content: the first byte picks the room version and what the row has, the
+/// rest is JSON.
 pub fn pdu(bytes: &[u8]) -> bool {
-    let Some((version, bytes)) = bytes.split_first() else { return false };
-    let version = RoomVersionId::try_from((version % 12 + 1).to_string());
-    let Some(rules) = version.ok().and_then(|version| version.rules()) else { return false };
+    let Some((first, bytes)) = bytes.split_first() else { return false };
+    let Some((rules, has)) = setting(*first) else { return false };
     let Ok(json) = Json::parse(bytes) else { return false };
     let _ = pdu::room_id_hint(&json);
     let Ok(pdu) = Pdu::parse(json, &rules) else { return false };
-    comes_back(&rules, &pdu);
+    comes_back(&rules, &pdu, has);
     true
 }
 
 /// The same of an event that is made of the bytes, each of which decides something; and a row of it.
 pub fn made_pdu(bytes: &[u8]) -> bool {
     let mut choices = made::Choices::new(bytes);
-    let version = RoomVersionId::try_from((choices.byte() % 12 + 1).to_string());
-    let Some(rules) = version.ok().and_then(|version| version.rules()) else { return false };
+    let Some((rules, has)) = setting(choices.byte()) else { return false };
     let event = choices.event(&rules);
     let Ok(pdu) = Pdu::parse(Json::Object(event), &rules) else { return false };
-    comes_back(&rules, &pdu);
+    comes_back(&rules, &pdu, has);
     let nid = EventNid::new(u32::from(choices.byte()) + 300).expect_value("a number");
     made::row_comes_back(nid, &choices.row(nid, &pdu));
     true
 }
 
+/// What a byte picks: a room version, and which of the events that an event names its row has.
+fn setting(byte: u8) -> Option<(RoomVersionRules, Has)> {
+    let has = [Has::All, Has::Half, Has::One].into_iter().cycle().nth(usize::from(byte / 12))?;
+    let version = RoomVersionId::try_from((byte % 12 + 1).to_string()).ok()?;
+    Some((version.rules()?, has))
+}
+
 /// An event comes back from its body, and is the same when it is read again.
-fn comes_back(rules: &RoomVersionRules, pdu: &Pdu) {
-    beside::round_trip(rules, pdu);
+fn comes_back(rules: &RoomVersionRules, pdu: &Pdu, has: Has) {
+    beside::round_trip(rules, pdu, has);
     let again = Json::parse(pdu.canonical_bytes()).ok().and_then(|json| Pdu::parse(json, rules).ok());
     let again = again.expect_value("an event that was read cannot be read again");
     assert_eq!(again.canonical_bytes(), pdu.canonical_bytes(), "an event changes when it is read again");
@@ -138,21 +153,45 @@ pub fn event_ids(bytes: &[u8]) -> bool {
 /// A line of an import: a PDU, or a wrapper of one.
 pub fn import_line(bytes: &[u8]) -> bool {
     let Ok(line) = import_line::parse(bytes, None) else { return false };
-    let _ = line.room_id.is_some();
-    // A bare PDU may be nested as deep as a wrapper is.
-    if let Ok(again) = import_line::parse(&[b"{\"pdu\":", &*line.input.pdu, b"}"].concat(), None) {
-        assert_eq!(again.input.pdu, line.input.pdu, "a PDU of a line is read otherwise than it is written");
+    let input = &line.input;
+    let mut wrapper = Object::default();
+    let mut put = |key: &str, text: Option<&str>| {
+        if let Some(text) = text {
+            wrapper.insert(key, Json::from(text));
+        }
+    };
+    put("event_id", input.event_id.as_deref());
+    put("kind", import_line::KINDS.iter().find(|(_, kind)| *kind == input.kind).map(|(word, _)| *word));
+    put("origin", input.origin.as_ref().map(|origin| origin.as_str()));
+    put("room_version", input.room_version.as_ref().map(RoomVersionId::as_str));
+    if let Some(state) = &input.state {
+        wrapper.insert("state", Json::Array(state.iter().map(|event_id| Json::from(event_id.as_str())).collect()));
     }
+    // A bare PDU may be nested as deep as a wrapper is.
+    let Ok(pdu) = Json::parse(&input.pdu) else { return true };
+    wrapper.insert("pdu", pdu);
+    let mut written = Vec::new();
+    wrapper.write_canonical(&mut written);
+    let again = import_line::parse(&written, None).ok().expect_value("a line that was read cannot be read again");
+    assert_eq!(again.input, line.input, "a line is read otherwise than it is written");
+    assert_eq!(again.room_id, line.room_id);
     true
 }
 
-/// The values of a few bytes: the first picks an index row, a position, an entry of the current state or a number.
+/// A copy of a memory store, without its magic and its checksum.
+pub fn dump(bytes: &[u8]) -> bool {
+    memory::dump::is_content(bytes, &["events", "heads"])
+}
+
+/// The values of a few bytes: the first picks an index row, a position, an entry of the current state, a number or a
+/// membership.
 pub fn short_row(bytes: &[u8]) -> bool {
     let Some((table, bytes)) = bytes.split_first() else { return false };
-    let written = match table % 4 {
+    let written = match table % 5 {
         0 => decode_candidates(bytes).map(|read| encode_candidates(&read)),
         1 => decode_happening(bytes).map(encode_happening),
         2 => decode_current(bytes).map(encode_current),
+        3 => decode_membership(bytes).map(|membership| vec![membership.code()]),
         _ => return decode_number(bytes).is_ok(),
     };
     let Ok(written) = written else { return false };
@@ -205,16 +244,17 @@ pub fn block(bytes: &[u8]) -> bool {
     true
 }
 
-/// The body of an event: the first byte picks the room version, the rest is the value. Read beside a made-up row.
+/// The body of an event: the first byte picks the room version and what the row has where the event is written again,
+/// the rest is the value. Read beside a made-up row.
 pub fn body(bytes: &[u8]) -> bool {
-    let Some((version, bytes)) = bytes.split_first() else { return false };
-    let version = RoomVersionId::try_from((version % 12 + 1).to_string());
-    let Some(rules) = version.ok().and_then(|version| version.rules()) else { return false };
-    beside::open(&rules, bytes)
+    let Some((first, bytes)) = bytes.split_first() else { return false };
+    let Some((rules, has)) = setting(*first) else { return false };
+    beside::open(&rules, bytes, has)
 }
 
-/// A write-ahead log or manifest, as it is checked before RocksDB reads it; the check must end, and tell no place beyond it.
+/// A write-ahead log or manifest, or the file that names the manifest, as it is checked before RocksDB reads it; the check must end, and tell no place beyond it.
 pub fn wal(bytes: &[u8]) -> bool {
+    assert!(wal::manifest_in(bytes).is_none_or(|name| !name.contains('/')), "a manifest in another directory");
     match wal::scan(bytes) {
         Ok(end) => {
             assert!(end.torn.is_none_or(|offset| offset <= bytes.len() as u64));
@@ -228,17 +268,27 @@ pub fn wal(bytes: &[u8]) -> bool {
     }
 }
 
-/// A cold row, of a shape that holds what cold rows hold: texts, raw bytes, options, lists.
+/// A cold row: the first byte picks a room, a parked input or a number alone.
 pub fn cold_row(bytes: &[u8]) -> bool {
-    type Row = (String, Vec<u8>, Option<Vec<String>>, u64);
-    let Ok(row) = cold::decode::<Row>(bytes) else { return false };
-    let again = cold::encode(&row).ok().expect_value("a row that was read cannot be written");
-    assert_eq!(cold::decode::<Row>(&again), Ok(row));
-    true
+    fn comes_back<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> bool {
+        let Ok(row) = cold::decode::<T>(bytes) else { return false };
+        let written = cold::encode(&row).ok();
+        let again = written.as_deref().and_then(|written| cold::decode::<T>(written).ok());
+        let again = again.expect_value("a row that was read cannot be written and read again");
+        assert_eq!(cold::encode(&again).ok(), written, "a row is read otherwise than it was written");
+        true
+    }
+    let Some((table, bytes)) = bytes.split_first() else { return false };
+    match table % 3 {
+        0 => comes_back::<RoomRow>(bytes),
+        1 => comes_back::<ParkedRow>(bytes),
+        _ => comes_back::<(u32,)>(bytes),
+    }
 }
 
-/// Keys: six numbers, the parts of two keys of each numeric shape.
+/// Keys: any bytes as the keys that are read, and six numbers, the parts of two keys of each numeric shape.
 pub fn keys(bytes: &[u8]) -> bool {
+    let _ = (keys::last_number(bytes), keys::block_of(bytes), keys::tuple_of_current(bytes));
     let Some((left, bytes)) = key_parts(bytes) else { return false };
     let Some((right, _)) = key_parts(bytes) else { return false };
     let [a, b] = [left, right].map(|(room, event, child)| keys::auth_child(room, event, child));
@@ -253,6 +303,11 @@ pub fn keys(bytes: &[u8]) -> bool {
     let (a, b) = (keys::current(left.0, left_tuple), keys::current(right.0, right_tuple));
     assert_eq!(a.cmp(&b), (left.0, left_tuple).cmp(&(right.0, right_tuple)), "keys sort unlike their parts");
     assert!(a.starts_with(&keys::current_of_type(left.0, left_tuple.event_type)));
+    assert_eq!(keys::tuple_of_current(&a), Some(left_tuple));
+    let block = BlockNid { sealed: SnapshotNid::new(left.1.number()), ordinal: left.2.number() };
+    let a = keys::block(left.0, block);
+    assert_eq!(keys::block_of(&a), Some(block));
+    assert!(a.starts_with(&keys::snapshot(left.0, block.sealed)));
     true
 }
 

@@ -1,5 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    roomserver::fuzzing::block(bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roomserver_fuzz::run(roomserver::fuzzing::block, 64, bytes));

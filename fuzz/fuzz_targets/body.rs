@@ -1,5 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    roomserver::fuzzing::body(bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roomserver_fuzz::run(roomserver::fuzzing::body, 256, bytes));

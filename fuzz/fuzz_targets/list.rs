@@ -1,5 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    roomserver::fuzzing::list(bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roomserver_fuzz::run(roomserver::fuzzing::list, 64, bytes));
