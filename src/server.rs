@@ -78,13 +78,14 @@ impl RoomServer {
     /// open; `NotFound` if there is none and `options.create` is off; `Corrupt` if it is damaged.
     #[cfg(feature = "rocksdb")]
     pub fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self> {
-        use crate::kv::rocksdb::{RocksOptions, RocksStore};
+        use crate::kv::rocksdb::{Guard, RocksOptions, RocksStore};
 
         let directory = directory.as_ref();
         if !options.create && !directory.join("CURRENT").is_file() {
             return Err(Error::not_found(format!("there is no store in {}", directory.display())));
         }
-        let store = RocksStore::open(directory, &crate::tables::specs(), &RocksOptions::default())?;
+        let guard = Guard { table: crate::tables::name(META), key: FORMAT_KEY, accepts: &accept_format };
+        let store = RocksStore::open_guarded(directory, &crate::tables::specs(), &RocksOptions::default(), guard)?;
         Self::open_on(Arc::new(store), options)
     }
 
@@ -187,14 +188,7 @@ impl RoomServer {
 /// Refuses a store of another format; marks a new one.
 fn check_format(store: &dyn Store) -> Result<()> {
     match store.get(META, FORMAT_KEY)? {
-        Some(row) => {
-            let Format { version } = cold::decode(&row).map_err(|malformed| corrupt(META, FORMAT_KEY, malformed))?;
-            if version != FORMAT_VERSION {
-                return Err(Error::invalid(format!(
-                    "the store is of format version {version}, this build reads version {FORMAT_VERSION}"
-                )));
-            }
-        }
+        Some(row) => accept_format(&row)?,
         None => {
             let mut batch = Batch::default();
             batch.put(META, FORMAT_KEY, cold::encode(&Format { version: FORMAT_VERSION })?);
@@ -203,4 +197,13 @@ fn check_format(store: &dyn Store) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a format that is not this build's, by its row.
+fn accept_format(row: &[u8]) -> Result<()> {
+    let Format { version } = cold::decode(row).map_err(|malformed| corrupt(META, FORMAT_KEY, malformed))?;
+    if version == FORMAT_VERSION {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the store is of format version {version}, this build reads version {FORMAT_VERSION}")))
 }

@@ -8,6 +8,9 @@ pub mod purges;
 pub mod rows;
 mod scans;
 
+#[cfg(test)]
+mod tests;
+
 use crate::kv::{Access, TableId, TableSpec};
 
 /// Whether a table could be made anew from others.
@@ -70,13 +73,13 @@ macro_rules! tables {
 
 tables! {
     /// Settings of the store itself.
-    META = "meta" { "name" => "bincode", Truth, Point, Other, by_room: false }
+    META = "meta" { "name" => "cold row", Truth, Point, Other, by_room: false }
     /// The rooms.
-    ROOMS = "rooms" { "room" => "sealed: bincode: room ID, room version", Truth, Point, Other, by_room: true }
+    ROOMS = "rooms" { "room" => "sealed: cold row: room ID, room version", Truth, Point, Other, by_room: true }
     /// The rooms by ID.
     ROOM_IDS = "room_ids" { "room ID" => "sealed: room", Derived, Point, Other, by_room: false }
     /// Rooms that were purged and whose rows are not all gone yet.
-    PURGES = "purges" { "room" => "sealed: bincode: room ID, room version", Truth, Point, Other, by_room: false }
+    PURGES = "purges" { "room" => "sealed: cold row: room ID, room version", Truth, Point, Other, by_room: false }
     /// What a room's writer goes on from.
     HEADS = "heads" { "room" => "sealed: head", Truth, Point, Other, by_room: true }
     /// Event types by number.
@@ -116,7 +119,7 @@ tables! {
     /// Memberships by user.
     USER_ROOMS = "user_rooms" { "user room" => "sealed: membership", Derived, Scan, Other, by_room: false }
     /// Inputs that wait for other events.
-    PARKED = "parked" { "room event_key" => "sealed: bincode: the input, what it lacks", Truth, Point, Other, by_room: true }
+    PARKED = "parked" { "room event_key" => "sealed: cold row: the input, what it lacks", Truth, Point, Other, by_room: true }
     /// Parked inputs by the event that they wait for.
     WAITS = "waits" { "room event_key waiting_key" => "sealed: place among what it lacks", Truth, Scan, Other, by_room: true }
 }

@@ -107,3 +107,30 @@ fn triple(first: u32, second: u32, third: u32) -> [u8; 12] {
     }
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_keys_are_these() {
+        let (one, two) = (RoomNid::new(1).unwrap(), EventNid::new(0x0203).unwrap());
+        let (event_type, user) = (EventTypeNid::new(5).unwrap(), StateKeyNid::new(0x0600).unwrap());
+        let (prev, other) = (EventKey::from_bytes([7; 32]), EventKey::from_bytes([8; 32]));
+        let snapshot = SnapshotNid::new(4);
+        assert_eq!(room(one), [0, 0, 0, 1]);
+        assert_eq!(event(one, two), [0, 0, 0, 1, 0, 0, 2, 3]);
+        assert_eq!(position(one, 9), [0, 0, 0, 1, 0, 0, 0, 9]);
+        assert_eq!(super::snapshot(one, snapshot), [0, 0, 0, 1, 0, 0, 0, 4]);
+        assert_eq!(block(one, BlockNid { sealed: snapshot, ordinal: 3 }), [0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 3]);
+        assert_eq!(auth_child(one, two, two), [0, 0, 0, 1, 0, 0, 2, 3, 0, 0, 2, 3]);
+        assert_eq!(prev_children(one, &prev), [&[0, 0, 0, 1][..], &[7; 32]].concat());
+        assert_eq!(prev_child(one, &prev, two), [&[0, 0, 0, 1][..], &[7; 32], &[0, 0, 2, 3]].concat());
+        assert_eq!(wait(one, &prev, &other), [&[0, 0, 0, 1][..], &[7; 32], &[8; 32]].concat());
+        assert_eq!(current(one, StateTuple { event_type, state_key: user }), [0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 6, 0]);
+        assert_eq!(current_of_type(one, event_type), [0, 0, 0, 1, 0, 0, 0, 5]);
+        assert_eq!(user_room(user, one), [0, 0, 6, 0, 0, 0, 0, 1]);
+        assert_eq!(super::user(user), [0, 0, 6, 0]);
+        assert_eq!(number(0x0102_0304), [1, 2, 3, 4]);
+    }
+}

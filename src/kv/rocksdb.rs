@@ -5,6 +5,7 @@
 //! stall instead of waiting in it, where a full disk can leave them for ever; checksums on every block.
 
 mod directory;
+mod peek;
 pub mod probe;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,8 @@ use rocksdb::{
     Env, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
-pub use self::tuning::Tuning;
 use self::{directory::Found, tuning::families};
+pub use self::{peek::Guard, tuning::Tuning};
 use super::{Batch, Direction, Op, Read, Store, TableId, TableSpec, Value, Visit};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -87,18 +88,39 @@ impl RocksStore {
     /// else, or a table that is not in `specs`; `Corrupt` if its manifest or logs are damaged. A refused directory is
     /// left as it was, except for a lock file in one that is a store.
     pub fn open(directory: &Path, specs: &[TableSpec], options: &RocksOptions) -> Result<Self> {
-        let tuned: Vec<(TableSpec, Tuning)> = specs.iter().map(|spec| (*spec, Tuning::of(spec.access))).collect();
-        Self::open_tuned(directory, &tuned, options)
+        Self::open_with(directory, &usual(specs), options, None)
+    }
+
+    /// The same, unless `guard` refuses the store that is there, with its error.
+    pub fn open_guarded(
+        directory: &Path,
+        specs: &[TableSpec],
+        options: &RocksOptions,
+        guard: Guard<'_>,
+    ) -> Result<Self> {
+        Self::open_with(directory, &usual(specs), options, Some(guard))
     }
 
     /// The same with tables that are laid out as told, to compare.
     pub fn open_tuned(directory: &Path, tuned: &[(TableSpec, Tuning)], options: &RocksOptions) -> Result<Self> {
+        Self::open_with(directory, tuned, options, None)
+    }
+
+    fn open_with(
+        directory: &Path,
+        tuned: &[(TableSpec, Tuning)],
+        options: &RocksOptions,
+        guard: Option<Guard<'_>>,
+    ) -> Result<Self> {
         let specs: Vec<TableSpec> = tuned.iter().map(|(spec, _)| *spec).collect();
         directory::inspect(directory)?;
         let lock = directory::lock(directory)?;
         // Again, since another process may have made a store before it gave the lock back.
         if directory::inspect(directory)? == Found::Store {
             super::wal::check(directory)?;
+            if let Some(guard) = guard {
+                guard.ask(directory)?;
+            }
             check_families(directory, &specs)?;
         }
         let cache = Cache::new_lru_cache(cache_bytes(options));
@@ -377,6 +399,10 @@ impl Store for RocksStore {
             .and_then(|checkpoint| checkpoint.create_checkpoint(directory))
             .map_err(|error| failure(format!("a checkpoint cannot be written to {}", directory.display()), error))
     }
+}
+
+fn usual(specs: &[TableSpec]) -> Vec<(TableSpec, Tuning)> {
+    specs.iter().map(|spec| (*spec, Tuning::of(spec.access))).collect()
 }
 
 /// Refuses tables that are not asked for, and databases of other applications.

@@ -1,6 +1,7 @@
 //! Stores of earlier formats: a build that misreads one answers wrongly, or destroys it.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{BufRead, BufReader, Read},
     path::Path,
@@ -27,10 +28,22 @@ fn kept(name: &str) -> tempfile::TempDir {
 fn stores_of_formats_1_and_2_are_refused_by_their_versions() {
     for version in [1, 2] {
         let store = kept(&format!("v{version}"));
+        let before = files(store.path());
         let Err(error) = RoomServer::open(store.path(), &Options::default()) else { panic!("it opened") };
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.to_string().contains(&format!("format version {version}")), "{error}");
+        let mut after = files(store.path());
+        after.remove("roomserver.lock");
+        assert!(after == before, "{:?}", after.keys());
     }
+}
+
+/// The files of a store, by name.
+fn files(store: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(store).expect("a directory").map(|entry| entry.expect("readable"));
+    entries
+        .map(|entry| (entry.file_name().into_string().expect("UTF-8"), fs::read(entry.path()).expect("readable")))
+        .collect()
 }
 
 /// What the store of format 3 was made from: an example, and the first events of two real rooms.
