@@ -13,11 +13,12 @@ use crate::{
     tables::{EVENT_BODIES, EVENT_IDS, EVENT_INDEX, EVENT_ROWS, Share, TABLES},
 };
 
-/// The blocks that JSON is put into.
-const JSON: [Layout; 3] = [
+/// The blocks that JSON is put into; the last are those of our bodies.
+const JSON: [Layout; 4] = [
     Layout { block: 16, level: None, dictionary: 0, filter: true },
     Layout { block: 16, level: Some(3), dictionary: 0, filter: true },
     Layout { block: 16, level: Some(3), dictionary: 64, filter: true },
+    Layout { block: 8, level: Some(9), dictionary: 64, filter: false },
 ];
 
 /// Events that a dictionary is trained on.

@@ -374,3 +374,59 @@ fn decode_number(bytes: &[u8]) -> Decoded<u32> {
     cursor.end()?;
     if number == 0 { Err(cursor.malformed("number 0")) } else { Ok(number) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::{Store, memory::MemoryStore};
+
+    #[test]
+    fn batches_that_meet_a_new_name_at_once_give_it_one_number_and_each_has_its_rows() {
+        let store = MemoryStore::open(&crate::tables::specs());
+        let interner = Interner::open(&store, 1 << 20).unwrap();
+        let meet = |key: &str| {
+            let (mut batch, mut used) = (Batch::default(), UsedNames::default());
+            let tuple = interner.intern(&store, "org.example", key, &mut batch, &mut used).unwrap();
+            (tuple, batch, used)
+        };
+        let (tuple, first, _) = meet("a");
+        let (again, second, used) = meet("a");
+        assert_eq!(tuple, again);
+        // A batch that is given up takes no name with it: the rows are in the other one, too.
+        assert_eq!((first.ops().len(), second.ops().len()), (4, 4));
+        store.write(second).unwrap();
+        interner.written(&used);
+        let (third, nothing, _) = meet("a");
+        assert_eq!((third, nothing.ops().len()), (tuple, 0));
+        let (other, ..) = meet("b");
+        assert_eq!((other.event_type, other.state_key == tuple.state_key), (tuple.event_type, false));
+        let reopened = Interner::open(&store, 1 << 20).unwrap();
+        assert_eq!(reopened.find(&store, "org.example", "a").unwrap(), Some(tuple));
+        assert_eq!(&*reopened.names(&store, tuple).unwrap().1, "a");
+    }
+
+    #[test]
+    fn threads_that_meet_the_same_names_agree_on_their_numbers() {
+        let store = MemoryStore::open(&crate::tables::specs());
+        let interner = Interner::open(&store, 1 << 20).unwrap();
+        let meet = || {
+            let numbers = (0..500).map(|name| {
+                let (mut batch, mut used) = (Batch::default(), UsedNames::default());
+                let tuple = interner.intern(&store, "org.example", &name.to_string(), &mut batch, &mut used).unwrap();
+                store.write(batch).unwrap();
+                interner.written(&used);
+                tuple
+            });
+            numbers.collect::<Vec<_>>()
+        };
+        let (left, right) = std::thread::scope(|scope| {
+            let other = scope.spawn(meet);
+            (meet(), other.join().unwrap())
+        });
+        assert_eq!(left, right);
+        for (name, tuple) in left.iter().enumerate() {
+            let names = Interner::open(&store, 1 << 20).unwrap().names(&store, *tuple).unwrap();
+            assert_eq!(*names.1, *name.to_string());
+        }
+    }
+}
