@@ -63,6 +63,11 @@ fn wrapped(wrapper: &Object, pdu: &Object) -> Result<Input, String> {
         let parsed = OwnedServerName::try_from(origin);
         input.origin = Some(parsed.map_err(|_| format!("`origin` is `{origin}`, which is no server name"))?);
     }
+    input.local = match wrapper.get("local") {
+        None | Some(Json::Null) => false,
+        Some(Json::Bool(local)) => *local,
+        Some(_) => return Err("`local` is not true or false".to_owned()),
+    };
     input.state = match wrapper.get("state") {
         None | Some(Json::Null) => None,
         Some(Json::Array(entries)) => Some(entries.iter().map(state_entry).collect::<Result<_, _>>()?),
@@ -100,11 +105,11 @@ mod tests {
 
     #[test]
     fn a_wrapper_tells_what_the_pdu_does_not() {
-        let line =
-            br#"{"pdu":{"a":1},"event_id":"$e","room_version":"6","kind":"old","origin":"o.org","state":["$s"],"x":0}"#;
+        let line = br#"{"pdu":{"a":1},"event_id":"$e","room_version":"6","kind":"old","origin":"o.org","local":true,
+            "state":["$s"],"x":0}"#;
         let Line { input, .. } = parse(line, None).expect("it is well-formed");
         assert_eq!(input.pdu, br#"{"a":1}"#);
-        assert_eq!((input.event_id.as_deref(), input.kind), (Some("$e"), Kind::Old));
+        assert_eq!((input.event_id.as_deref(), input.kind, input.local), (Some("$e"), Kind::Old, true));
         assert_eq!(input.room_version, Some(RoomVersionId::V6));
         assert_eq!(input.origin.expect("told"), "o.org");
         assert_eq!(input.state.expect("told"), ["$s"]);
@@ -136,6 +141,7 @@ mod tests {
         assert_eq!(refused(r#"{"pdu":{},"state":"$a"}"#), "`state` is not an array");
         assert_eq!(refused(r#"{"pdu":{},"state":[1]}"#), "`state` has an entry that is not a string");
         assert_eq!(refused(r#"{"pdu":{},"state":["a"]}"#), "`state` has `a`, which is no event ID");
+        assert_eq!(refused(r#"{"pdu":{},"local":1}"#), "`local` is not true or false");
         assert_eq!(refused(r#"{"pdu":{},"origin":"/"}"#), "`origin` is `/`, which is no server name");
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod collect;
 mod commit;
+mod copies;
 pub mod engine;
 mod extremities;
 mod facts;

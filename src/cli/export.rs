@@ -42,6 +42,7 @@ fn write_record(room: &Room<'_>, record: &Record, output: &mut Output) -> io::Re
         kind: kind_word(record.kind),
         state: record.state.as_deref(),
         origin: None,
+        local: None,
     };
     // What comes here has a body.
     output.object_with(&wrapper, "pdu", record.event.pdu.as_deref().unwrap_or("null"))
@@ -57,6 +58,7 @@ fn write_parked(room: &Room<'_>, parked: &ParkedInput, output: &mut Output) -> R
         kind: kind_word(input.kind),
         state: input.state.as_deref(),
         origin: input.origin.as_ref().map(|origin| origin.as_str()),
+        local: input.local.then_some(true),
     };
     output.object_with(&wrapper, "pdu", pdu)?;
     Ok(())

@@ -15,6 +15,8 @@ pub(super) struct Wrapper<'a> {
     pub(super) state: Option<&'a [OwnedEventId]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) origin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) local: Option<bool>,
 }
 
 /// The word of a kind.

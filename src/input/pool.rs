@@ -436,15 +436,20 @@ impl Shared {
         writer: &'w mut Option<RoomWriter>,
         first: Option<(&Input, &Json)>,
     ) -> Result<&'w mut RoomWriter> {
-        let version = match first {
-            Some((_, json)) => room_id_hint(json)?.room_version.map(known_version).transpose()?,
+        let room = match writer.as_ref() {
+            Some(_) => None,
+            None => self.engine.room(&lane.room_id)?,
+        };
+        let known = writer.as_ref().map(RoomWriter::room).or(room.as_ref()).map(|room| &room.version);
+        let named = match first {
+            Some((input, json)) => named_version(json, known.or(input.room_version.as_ref()))?,
             None => None,
         };
         if writer.is_none() {
-            let opened = match self.engine.room(&lane.room_id)? {
+            let opened = match room {
                 Some(room) => RoomWriter::open(self.engine.clone(), room)?,
                 None => {
-                    let told = version.clone().or_else(|| first.and_then(|(input, _)| input.room_version.clone()));
+                    let told = named.clone().or_else(|| first.and_then(|(input, _)| input.room_version.clone()));
                     let told = told.ok_or_else(|| {
                         Error::not_found(format!(
                             "room {} is not known: its create event has not come, and its version was not told",
@@ -457,7 +462,7 @@ impl Shared {
             *writer = Some(opened);
         }
         let writer = writer.as_mut().ok_or_else(|| Error::internal("a writer that is not there"))?;
-        match version {
+        match named {
             Some(version) if version != writer.room().version => Err(Error::invalid(format!(
                 "the create event names room version {version}, room {} is of version {}",
                 lane.room_id,
@@ -466,6 +471,21 @@ impl Shared {
             _ => Ok(writer),
         }
     }
+}
+
+/// The room version that an event names, if it is a create event. One that names none is of version 1, or was redacted:
+/// `told` is what is known of the room otherwise.
+fn named_version(json: &Json, told: Option<&RoomVersionId>) -> Result<Option<RoomVersionId>> {
+    let Some(version) = room_id_hint(json)?.room_version else { return Ok(None) };
+    let content = json.as_object().and_then(|event| event.get_object("content"));
+    let names_none = content.is_none_or(|content| content.get("room_version").is_none());
+    if let Some(told) = told.filter(|_| names_none)
+        && let Some(rules) = told.rules()
+        && Pdu::parse(json.clone(), &rules).is_ok_and(|pdu| pdu.is_redacted())
+    {
+        return Ok(Some(told.clone()));
+    }
+    known_version(version).map(Some)
 }
 
 fn known_version(version: &str) -> Result<RoomVersionId> {

@@ -6,8 +6,15 @@ use ruma_common::OwnedEventId;
 
 use super::{Event, Room, StateEntry};
 use crate::{
-    encoding::{bytes::Malformed, event_row::Remains, fingerprint::Fingerprint, keys},
-    error::Result,
+    encoding::{
+        bytes::Malformed,
+        event_row::{EventRow, Remains},
+        fingerprint::Fingerprint,
+        json::Json,
+        keys,
+        redaction::redact,
+    },
+    error::{Error, Result},
     ids::{EventNid, SnapshotNid},
     room::outcome::Kind,
     state::{
@@ -134,7 +141,8 @@ impl Room<'_> {
     }
 
     /// Visits everything that was stored or placed, in order: what it takes to make the room again. An outlier that got
-    /// its place comes twice.
+    /// its place comes twice. An event of which a redacted copy was here before the full one comes first in the form that
+    /// decides, and right after it in full: that is then a duplicate which replaces the body.
     ///
     /// Of collected events only those come whose bodies others need, as outliers. What is retained then has the same states
     /// in the copy, since it comes with the state before it where a prev event was collected.
@@ -143,32 +151,50 @@ impl Room<'_> {
     ///
     /// Those of `visit`; `Corrupt` or `Unavailable`, as for every read.
     pub fn records(&self, visit: &mut dyn FnMut(Record) -> Result<bool>) -> Result<()> {
+        let mut newest = 0;
         self.happenings(true, &mut |happening, event| {
-            if event.pdu.is_none() {
-                return Ok(true);
-            }
+            let is_first = happening.event.number() > newest;
+            newest = newest.max(happening.event.number());
+            let Some(pdu) = &event.pdu else { return Ok(true) };
+            let row = self.view.rows().event_row(self.row.nid, happening.event)?;
+            let decided = if is_first && row.redacted_at_acceptance { self.redacted(pdu)? } else { None };
             let kind = if event.collected { Kind::Outlier } else { happening.kind };
-            let is_told = event.state_supplied || self.follows_collected(happening.event)?;
-            let supplied = event.state_before.filter(|_| is_told && kind != Kind::Outlier);
-            let state = match supplied {
-                Some(before) => {
-                    let entries = crate::state::read::collect(&self.states(), before.snapshot, None)?;
-                    // In the order of the events: names are numbered for the whole store, by whichever room was first.
-                    let mut events: Vec<EventNid> = entries.into_iter().map(|(_, event)| event).collect();
-                    events.sort_unstable();
-                    Some(events.into_iter().map(|event| self.event_id(event)).collect::<Result<_>>()?)
-                }
+            let is_told = event.state_supplied || self.follows_collected(&row)?;
+            let state = match event.state_before.filter(|_| is_told && kind != Kind::Outlier) {
+                Some(before) => Some(self.event_ids_of(before.snapshot)?),
                 None => None,
             };
-            visit(Record { event, kind, state })
+            let Some(decided) = decided else { return visit(Record { event, kind, state }) };
+            let redacted = Event { pdu: Some(decided), ..event.clone() };
+            Ok(visit(Record { event: redacted, kind, state })? && visit(Record { event, kind, state: None })?)
         })
     }
 
+    /// What redaction leaves of a PDU, if it takes something.
+    fn redacted(&self, pdu: &str) -> Result<Option<String>> {
+        let wrong = || Error::internal("a body that was read is no PDU");
+        let Ok(Json::Object(mut object)) = Json::parse(pdu.as_bytes()) else { return Err(wrong()) };
+        redact(&mut object, &self.row.rules.redaction);
+        let mut bytes = Vec::new();
+        object.write_canonical(&mut bytes);
+        let redacted = String::from_utf8(bytes).map_err(|_| wrong())?;
+        Ok((redacted != pdu).then_some(redacted))
+    }
+
+    /// The events of a state, in the order in which they were stored.
+    fn event_ids_of(&self, snapshot: SnapshotNid) -> Result<Vec<OwnedEventId>> {
+        let entries = crate::state::read::collect(&self.states(), snapshot, None)?;
+        // Names are numbered for the whole store, by whichever room was first: by key, the order would tell of others.
+        let mut events: Vec<EventNid> = entries.into_iter().map(|(_, event)| event).collect();
+        events.sort_unstable();
+        events.into_iter().map(|event| self.event_id(event)).collect()
+    }
+
     /// Tells whether one of an event's prev events was collected.
-    fn follows_collected(&self, nid: EventNid) -> Result<bool> {
+    fn follows_collected(&self, row: &EventRow) -> Result<bool> {
         let rows = self.view.rows();
-        for prev in rows.event_row(self.row.nid, nid)?.prev_events.into_iter().flatten() {
-            if rows.event_row(self.row.nid, prev)?.remains != Remains::All {
+        for prev in row.prev_events.iter().flatten() {
+            if rows.event_row(self.row.nid, *prev)?.remains != Remains::All {
                 return Ok(true);
             }
         }

@@ -14,7 +14,6 @@ use crate::{
     encoding::{
         event_row::{EventRow, Remains, States, Verdict},
         head::Current,
-        json::Json,
         keys,
         pdu::Pdu,
     },
@@ -49,7 +48,7 @@ impl Draft {
 }
 
 impl RoomWriter {
-    /// Puts the rows of an event that is stored, or gets its place in the graph.
+    /// Puts the rows of an event that is stored, or gets its place in the graph; `pdu` is the copy that is kept.
     pub(super) fn place(
         &self,
         pdu: &Pdu,
@@ -63,9 +62,7 @@ impl RoomWriter {
         let batch = &mut draft.batch;
         put_event_row(batch, room, nid, row);
         put_position(batch, room, row.position, Happening { event: nid, kind: row.kind });
-        // A full copy replaces a redacted one: what decides is the content as it is accepted now.
-        let kept = if was_outlier { self.kept_body(nid, row)? } else { None };
-        self.put_body(self.facts().bodies(), (nid, row), kept.as_ref().unwrap_or(pdu), draft)?;
+        self.put_body(self.facts().bodies(), (nid, row), pdu, draft)?;
         let batch = &mut draft.batch;
         // Rejected now, it may have been accepted as an outlier, and others may name it: the edges stay.
         if row.tuple.is_some() && !row.verdict.is_rejected() {
@@ -126,7 +123,7 @@ impl RoomWriter {
     }
 
     /// Puts the body of an event beside its row.
-    fn put_body(
+    pub(super) fn put_body(
         &self,
         bodies: Bodies<'_>,
         (nid, row): (EventNid, &EventRow),
@@ -136,22 +133,6 @@ impl RoomWriter {
         let Draft { batch, used, .. } = draft;
         bodies.put(batch, used, (nid, row), pdu, &|key| self.find(key))?;
         Ok(())
-    }
-
-    /// The stored PDU of an event.
-    fn stored_pdu(&self, nid: EventNid, row: &EventRow) -> Result<Pdu> {
-        let body = self.facts().bodies().load_beside(nid, row)?;
-        let wrong = |_| Error::internal("a stored body is not JSON");
-        Pdu::parse(Json::parse(&body).map_err(wrong)?, &self.room.rules)
-    }
-
-    /// The PDU of an outlier whose body stays when it gets its place with `row`.
-    fn kept_body(&self, nid: EventNid, row: &EventRow) -> Result<Option<Pdu>> {
-        let before = self.engine.rows().event_row(self.room.nid, nid)?;
-        if before.redacted_at_acceptance && !row.redacted_at_acceptance {
-            return Ok(None);
-        }
-        self.stored_pdu(nid, &before).map(Some)
     }
 
     /// Makes a snapshot the current state; gives what changed.
@@ -229,17 +210,6 @@ impl RoomWriter {
             Verdict::Rejected(why) => Outcome::Rejected { event_id, position, reason: reason_text(why) },
         };
         Ok(Processed { outcome, sequence, landed: Some(key) })
-    }
-
-    /// Stores the full copy of an event of which only a redacted one was here. The verdict stays.
-    pub(super) fn replace_body(&mut self, nid: EventNid, pdu: &Pdu) -> Result<u64> {
-        let row = self.engine.rows().event_row(self.room.nid, nid)?;
-        if self.facts().bodies().load_beside(nid, &row)? == pdu.canonical_bytes() {
-            return Ok(self.engine.last_sequence());
-        }
-        let mut draft = self.draft();
-        self.put_body(self.facts().bodies(), (nid, &row), pdu, &mut draft)?;
-        self.apply(draft)
     }
 
     /// Stores the body of an event again that garbage collection dropped, if all its auth events have theirs and there is

@@ -15,7 +15,7 @@ pub struct Input {
     pub kind: Kind,
     /// The event ID, if the caller knows it; the computed one must be equal.
     pub event_id: Option<String>,
-    /// The room version, for an event whose room is not known yet. A create event names its own.
+    /// The room version, for an event whose room is not known yet. A create event names its own, if it is not redacted.
     pub room_version: Option<RoomVersionId>,
     /// The complete state before the event, if the caller was told it.
     pub state: Option<Vec<OwnedEventId>>,

@@ -86,6 +86,8 @@ impl RoomWriter {
         references: &References,
         outlier: Option<EventNid>,
     ) -> Result<Processed> {
+        let copies = self.copies(pdu, outlier)?;
+        let pdu = copies.deciding();
         let mut draft = self.draft();
         let event = self.incoming(pdu, references, &mut draft)?;
 
@@ -109,7 +111,7 @@ impl RoomWriter {
             kind: input.kind,
             remains: Remains::All,
             verdict: Verdict::Accepted,
-            redacted_at_acceptance: pdu.is_redacted(),
+            redacted_at_acceptance: copies.is_redacted,
             state_supplied: references.supplied.is_some(),
             position: draft.next_position()?,
             states: None,
@@ -149,7 +151,7 @@ impl RoomWriter {
         if pdu.is_create() && row.verdict.is_accepted() {
             draft.head.create = Some(nid);
         }
-        self.place(pdu, nid, &row, references, outlier.is_some(), &mut draft)?;
+        self.place(&copies.kept, nid, &row, references, outlier.is_some(), &mut draft)?;
         let changes =
             if row.in_graph() { self.advance(nid, &row, references, &event, &mut draft)? } else { Vec::new() };
 
@@ -176,7 +178,7 @@ impl RoomWriter {
             landed = restored.map(|_| pdu.key());
             restored.unwrap_or_else(|| self.engine.last_sequence())
         } else if row.redacted_at_acceptance && !pdu.is_redacted() {
-            self.replace_body(nid, pdu)?
+            self.replace_body(nid, &row, pdu)?
         } else {
             self.engine.last_sequence()
         };

@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use crate::support::{open, server};
 
-const ADMIN: &str = "@admin:a.example";
-const MODERATOR: &str = "@moderator:b.example";
+pub const ADMIN: &str = "@admin:a.example";
+pub const MODERATOR: &str = "@moderator:b.example";
 const MALLORY: &str = "@mallory:c.example";
 
 /// Canonical JSON, of what the tests use.
-fn canonical(value: &Value) -> String {
+pub fn canonical(value: &Value) -> String {
     match value {
         Value::Object(object) => {
             let mut members: Vec<_> = object.iter().collect();
@@ -29,37 +29,37 @@ fn canonical(value: &Value) -> String {
 }
 
 /// A room of version 10 that is made by hand.
-struct Scene {
-    server: RoomServer,
+pub struct Scene {
+    pub server: RoomServer,
     store: Arc<MemoryStore>,
     room_id: &'static str,
     clock: i64,
-    last: Option<String>,
+    pub last: Option<String>,
 }
 
 /// An event to make.
-struct Make<'a> {
-    sender: &'a str,
-    event_type: &'a str,
-    state_key: Option<&'a str>,
-    content: Value,
-    auth: Vec<&'a str>,
+pub struct Make<'a> {
+    pub sender: &'a str,
+    pub event_type: &'a str,
+    pub state_key: Option<&'a str>,
+    pub content: Value,
+    pub auth: Vec<&'a str>,
 }
 
 impl Scene {
-    fn new(room_id: &'static str) -> Self {
+    pub fn new(room_id: &'static str) -> Self {
         let (server, store) = server();
         Self { server, store, room_id, clock: 0, last: None }
     }
 
     /// Everything that was cached is forgotten.
-    fn reopen(&mut self) {
+    pub fn reopen(&mut self) {
         self.server.close().expect("closes");
         self.store = Arc::new(self.store.reopen());
         self.server = open(self.store.clone());
     }
 
-    fn pdu(&mut self, make: &Make<'_>, prev: &[String]) -> Vec<u8> {
+    pub fn pdu(&mut self, make: &Make<'_>, prev: &[String]) -> Vec<u8> {
         self.clock += 1;
         let mut pdu = json!({
             "auth_events": make.auth, "content": make.content, "depth": self.clock, "origin_server_ts": self.clock,
@@ -74,12 +74,12 @@ impl Scene {
         canonical(&pdu).into_bytes()
     }
 
-    fn submit(&self, input: Input) -> Result<Outcome> {
+    pub fn submit(&self, input: Input) -> Result<Outcome> {
         self.server.submit(input)?.wait()
     }
 
     /// Makes an event after the last accepted one.
-    fn make(&mut self, make: &Make<'_>) -> Outcome {
+    pub fn make(&mut self, make: &Make<'_>) -> Outcome {
         let prev: Vec<String> = self.last.iter().cloned().collect();
         let pdu = self.pdu(make, &prev);
         let outcome = self.submit(Input::new(pdu)).expect("well-formed");
@@ -89,7 +89,7 @@ impl Scene {
         outcome
     }
 
-    fn accepted(&mut self, make: &Make<'_>) -> String {
+    pub fn accepted(&mut self, make: &Make<'_>) -> String {
         match self.make(make) {
             Outcome::Accepted(accepted) => accepted.event_id.to_string(),
             other => panic!("{other:?}"),
@@ -139,12 +139,12 @@ fn start(scene: &mut Scene) -> Start {
     Start { create, levels, rules, admin }
 }
 
-fn member<'a>(sender: &'a str, target: &'a str, membership: &str, auth: Vec<&'a str>) -> Make<'a> {
+pub fn member<'a>(sender: &'a str, target: &'a str, membership: &str, auth: Vec<&'a str>) -> Make<'a> {
     let content = json!({ "membership": membership });
     Make { sender, event_type: "m.room.member", state_key: Some(target), content, auth }
 }
 
-fn message<'a>(sender: &'a str, auth: Vec<&'a str>) -> Make<'a> {
+pub fn message<'a>(sender: &'a str, auth: Vec<&'a str>) -> Make<'a> {
     Make { sender, event_type: "m.room.message", state_key: None, content: json!({ "body": "hi" }), auth }
 }
 

@@ -29,7 +29,10 @@ use self::{
     plain::{Key, Plain, State, Told, Verdict},
     rooms::Room,
 };
-use crate::support::{open, server};
+use crate::{
+    exports,
+    support::{open, server},
+};
 
 const VERSIONS: [RoomVersionId; 12] = [
     RoomVersionId::V1,
@@ -185,6 +188,8 @@ fn compare(version: &RoomVersionId, inputs: &[In], seen: &mut Seen) -> Result<()
     }
     seen.look(&plain);
     all_states(&server, &plain)?;
+    let local: BTreeSet<&str> = inputs.iter().filter(|input| input.local).map(|input| input.pdu.id.as_str()).collect();
+    exports::compare(&server, &|event_id| local.contains(event_id))?;
     let mut problems = Vec::new();
     server.verify(&mut |problem| problems.push(format!("{problem:?}"))).unwrap();
     if problems.is_empty() { Ok(()) } else { Err(format!("the store is not whole: {problems:?}")) }

@@ -190,8 +190,10 @@ impl Plain {
         let place = known.unwrap_or(self.events.len());
         let chain =
             auth_events.iter().flat_map(|&auth| self.events[auth].chain.iter().copied()).chain([place]).collect();
+        // The copy of an outlier decides, not the one that comes when it gets its place.
+        let pdu = Rc::clone(known.map_or(&input.pdu, |place| &self.events[place].pdu));
         let mut event = Stored {
-            pdu: Rc::clone(&input.pdu),
+            pdu,
             kind: input.kind,
             verdict: Verdict::Accepted,
             supplied: input.state.is_some() && input.kind != Kind::Outlier,
