@@ -33,12 +33,16 @@ use crate::{
     },
 };
 
+/// The most bytes of an event that are read. They are more than it may have in canonical form: `unsigned`, white space and
+/// escapes do not count there.
+const MAX_RAW_BYTES: usize = 1 << 20;
+
 /// How much may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of inputs that may wait in one room.
+    /// Bytes of memory that inputs which wait in one room may take.
     pub room_bytes: usize,
-    /// Bytes of inputs that may wait in all rooms together.
+    /// Bytes of memory that inputs which wait in all rooms together may take.
     pub total_bytes: usize,
 }
 
@@ -53,7 +57,7 @@ impl Default for Limits {
 pub struct Backpressure {
     /// How many there are.
     pub inputs: usize,
-    /// Their bytes.
+    /// The bytes of memory that they take.
     pub bytes: usize,
 }
 
@@ -161,24 +165,17 @@ impl Inputs {
     ///
     /// # Errors
     ///
-    /// `Busy` if the room's queue or all of them together are full; `Invalid` if the PDU is not JSON or names no room;
+    /// `Busy` if the room's queue or all of them together are full; `Invalid` if the PDU is not JSON, too large or names no
+    /// room;
     /// `Unavailable` after `close`, and for a room in quarantine. Nothing is queued then.
-    pub fn submit(&self, input: Input) -> Result<Ticket> {
+    pub fn submit(&self, mut input: Input) -> Result<Ticket> {
         let closed = self.shared.closed.read();
         if *closed {
             return Err(Error::unavailable("the store is closed"));
         }
-        if input.pdu.len() > MAX_PDU_BYTES * 2 {
-            // `unsigned` and white space do not count, but nobody sends as much of them as of the event.
-            return Err(Error::invalid(format!(
-                "the event has {} bytes, at most {MAX_PDU_BYTES} are allowed",
-                input.pdu.len()
-            )));
-        }
-        let json = Json::parse(&input.pdu)
-            .map_err(|error| Error::invalid(format!("not JSON at byte {}: {}", error.offset, error.what)))?;
+        let json = read(&std::mem::take(&mut input.pdu))?;
         let room_id = room_of(&json)?;
-        let bytes = input.bytes();
+        let bytes = input.bytes().saturating_add(heap_bytes(&json));
         let (ticket, promise) = ticket();
         let lane = self.shared.lane(&room_id);
         let mut queue = lane.queue.lock();
@@ -491,6 +488,50 @@ fn named_version(json: &Json, told: Option<&RoomVersionId>) -> Result<Option<Roo
 fn known_version(version: &str) -> Result<RoomVersionId> {
     let known = RoomVersionId::try_from(version).ok().filter(|version| version.rules().is_some());
     known.ok_or_else(|| Error::invalid(format!("room version `{version}` is not known")))
+}
+
+/// Parses an event and drops `unsigned`: what waits takes memory for what counts alone.
+fn read(bytes: &[u8]) -> Result<Json> {
+    if bytes.len() > MAX_RAW_BYTES {
+        return Err(Error::invalid(format!(
+            "the event has {} bytes as it was sent, at most {MAX_RAW_BYTES} are read",
+            bytes.len()
+        )));
+    }
+    let mut json = Json::parse(bytes)
+        .map_err(|error| Error::invalid(format!("not JSON at byte {}: {}", error.offset, error.what)))?;
+    if let Json::Object(event) = &mut json {
+        event.remove("unsigned");
+        if bytes.len() > MAX_PDU_BYTES {
+            // The writer would say the same, but until then it would lie in the queue.
+            let mut canonical = Vec::new();
+            event.write_canonical(&mut canonical);
+            if canonical.len() > MAX_PDU_BYTES {
+                return Err(Error::invalid(format!(
+                    "the event has {} bytes, at most {MAX_PDU_BYTES} are allowed",
+                    canonical.len()
+                )));
+            }
+        }
+    }
+    Ok(json)
+}
+
+/// The bytes of memory that a value takes besides its own size.
+fn heap_bytes(json: &Json) -> usize {
+    match json {
+        Json::Null | Json::Bool(_) | Json::Int(_) => 0,
+        Json::Number(text) | Json::String(text) => text.len(),
+        Json::Array(elements) => {
+            elements.iter().map(|element| size_of::<Json>().saturating_add(heap_bytes(element))).sum()
+        }
+        Json::Object(object) => object
+            .iter()
+            .map(|(key, value)| {
+                size_of::<(Box<str>, Json)>().saturating_add(key.len()).saturating_add(heap_bytes(value))
+            })
+            .sum(),
+    }
 }
 
 /// The room of an event. From room version 12 on a create event has no `room_id`: its hash is the room's ID.

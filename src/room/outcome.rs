@@ -49,7 +49,7 @@ impl Input {
         Self { kind: Kind::Old, ..Self::new(pdu) }
     }
 
-    /// Bytes that it takes in a queue.
+    /// Bytes that it takes in a queue, without its event once that is parsed.
     pub(crate) fn bytes(&self) -> usize {
         let state = self.state.iter().flatten().map(|id| id.as_str().len() + 32).sum::<usize>();
         self.pdu.len() + state + 512

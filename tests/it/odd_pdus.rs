@@ -247,6 +247,32 @@ fn an_event_has_65536_bytes_at_most() {
     }
 }
 
+/// The limit is on the event in canonical form, without `unsigned`. Elsewhere legal events were refused for what came with
+/// them.
+#[test]
+fn neither_unsigned_nor_white_space_nor_escapes_count_for_the_size() {
+    for version in VERSIONS {
+        let mut site = Site::new(version);
+        let escaped = format!(r#"{{"body":"{}"}}"#, r"\u00e9".repeat(30_000));
+        let made = site.message(&escaped, &format!(r#"{{"body":"{}"}}"#, "é".repeat(30_000)));
+        assert!(made.sent.len() > 180_000);
+        site.take(&made);
+        let Made { sent, canonical } = site.message(r#"{"body":"a"}"#, r#"{"body":"a"}"#);
+        let with = |before: &str| sent.replacen('{', before, 1);
+        let unsigned = with(&format!(r#"{{"unsigned":{{"x":"{}"}},"#, "x".repeat(140_000)));
+        site.take(&Made { sent: unsigned, canonical });
+        let Made { sent, canonical } = site.message(r#"{"body":"b"}"#, r#"{"body":"b"}"#);
+        let blank = (1 << 20) - sent.len();
+        site.take(&Made { sent: format!("{}{sent}", " ".repeat(blank)), canonical });
+        let Made { sent, canonical } = site.message(r#"{"body":"c"}"#, r#"{"body":"c"}"#);
+        let more = Made { sent: format!("{}{sent}", " ".repeat(blank + 1)), canonical };
+        assert_refused(&site, &more, "has 1048577 bytes as it was sent, at most 1048576 are read");
+        let great = format!(r#"{{"body":"{}"}}"#, "x".repeat(200_000));
+        assert_refused(&site, &site.message(&great, &great), "at most 65536 are allowed");
+        site.check();
+    }
+}
+
 #[test]
 fn fields_that_nobody_knows_come_back_where_they_were() {
     for version in VERSIONS {

@@ -108,6 +108,52 @@ fn a_full_queue_answers_busy_and_nothing_is_lost() {
     at_rest(&server);
 }
 
+/// What was sent with an event and is no part of it is not kept while the event waits.
+#[test]
+fn the_queues_hold_no_more_than_they_may_of_events_that_come_with_much_around_them() {
+    let view = view("forks-v10.a");
+    let store = Arc::new(Blocking::new());
+    let options = &mut Options::default();
+    options.limits = Limits { room_bytes: 1 << 20, total_bytes: 1 << 20 };
+    let server = RoomServer::open_on(store.clone(), options).expect("opens");
+    store.block.store(true, Ordering::Release);
+    let large = |input: &ViewInput| {
+        let text = String::from_utf8(input.pdu.clone()).expect("text");
+        let around = format!("{}{{\"unsigned\":{{\"n\":[{}0]}},", " ".repeat(200_000), "0,".repeat(300_000));
+        ViewInput { pdu: text.replacen('{', &around, 1).into_bytes(), ..input.clone() }
+    };
+    let take = |input: &ViewInput| server.submit(input.to_input()).expect("taken");
+    let tickets: Vec<_> = view.inputs[..50].iter().map(|input| take(&large(input))).collect();
+    let waiting = server.backpressure();
+    assert!(waiting.inputs == 50 && waiting.bytes < 500_000, "{waiting:?}");
+    store.block.store(false, Ordering::Release);
+    for ticket in tickets {
+        ticket.wait().expect("decided");
+    }
+    at_rest(&server);
+}
+
+/// Values take more memory than text.
+#[test]
+fn a_queue_counts_the_memory_that_an_event_takes() {
+    let view = view("forks-v10.a");
+    let store = Arc::new(Blocking::new());
+    let server = RoomServer::open_on(store.clone(), &Options::default()).expect("opens");
+    feed(&server, &view.inputs[..1]);
+    store.block.store(true, Ordering::Release);
+    let mut input = view.inputs[1].to_input();
+    let text = String::from_utf8(input.pdu).expect("text");
+    input.pdu = text.replacen('{', &format!("{{\"n\":[{}0],", "0,".repeat(20_000)), 1).into_bytes();
+    input.event_id = None;
+    let ticket = server.submit(input).expect("taken");
+    let bytes = server.backpressure().bytes;
+    assert!((20_000 * 16..20_000 * 40).contains(&bytes), "{bytes}");
+    store.block.store(false, Ordering::Release);
+    // Its content hash is wrong: it is the event itself, redacted.
+    ticket.wait().expect("decided");
+    at_rest(&server);
+}
+
 #[test]
 fn shutdown_with_full_queues_answers_everyone() {
     let view = view("forks-v10.a");
