@@ -24,6 +24,10 @@ use crate::{
     kv::Batch,
 };
 
+/// The longest ID of a signing key that gets a number. Numbered names stay for ever, and servers choose these: a longer one
+/// is kept with its event.
+const MAX_KEY_ID_BYTES: usize = 64;
+
 /// Finds an event of the room by its key.
 pub type Find<'a> = &'a dyn Fn(&EventKey) -> Result<Option<EventNid>>;
 
@@ -180,7 +184,7 @@ impl<'a> Bodies<'a> {
             }
         }
         let server = pdu.sender().split_once(':').map_or("", |(_, server)| server);
-        if let Some((key_id, _)) = only_key(object, server) {
+        if let Some((key_id, _)) = only_key(object, server).filter(|(key_id, _)| key_id.len() <= MAX_KEY_ID_BYTES) {
             header.key_id = Some(self.interner.intern_key_id(self.rows.read(), key_id, batch, used)?);
             known.key_id = Some(key_id.into());
         }

@@ -10,7 +10,12 @@ pub(crate) mod support;
 
 use self::support::{feed, server, views};
 use super::{Problem, Report, verify};
-use crate::{Kind, kv::Read};
+use crate::{
+    Kind,
+    encoding::bytes::seal,
+    kv::{Batch, Read, Store},
+    tables::{KEY_ID_NAMES, KEY_IDS},
+};
 
 /// Every problem of a store.
 fn problems(read: &dyn Read) -> (Report, Vec<Problem>) {
@@ -50,6 +55,38 @@ fn a_room_is_whole_after_every_input() {
             assert_whole("the room", &*store);
         }
     }
+}
+
+/// No ID of a signing key that is so long gets a number any more; bodies that were written before name it by one.
+#[test]
+fn a_long_key_id_that_has_a_number_is_read() {
+    let (server, store) = server();
+    feed(&server, &views().swap_remove(0).inputs);
+    drop(server);
+    let names = support::rows(&*store, KEY_ID_NAMES);
+    let (number, short) = names.first().expect("the servers' keys have numbers");
+    let short = String::from_utf8(short[..short.len() - 4].to_vec()).expect("text");
+    let long = format!("{short}{}", "k".repeat(30_000));
+    let place = support::rows(&*store, KEY_IDS).into_iter().find(|(name, _)| name == short.as_bytes());
+    let mut name = long.clone().into_bytes();
+    seal(number, &mut name);
+    let mut batch = Batch::default();
+    batch.put(KEY_ID_NAMES, number.clone(), name);
+    batch.put(KEY_IDS, long.clone(), place.expect("it is there").1);
+    batch.delete(KEY_IDS, short);
+    store.write(batch).and_then(|_| store.sync()).expect("writable");
+    let store = store.reopen();
+    assert_whole("with a long key ID", &store);
+    let server = support::open(std::sync::Arc::new(store));
+    let mut named = 0;
+    let view = server.view();
+    view.rooms().expect("readable")[0]
+        .records(&mut |record| {
+            named += usize::from(record.event.pdu.expect("it has a body").contains(&long));
+            Ok(true)
+        })
+        .expect("readable");
+    assert!(named > 100, "{named}");
 }
 
 #[test]

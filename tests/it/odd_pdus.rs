@@ -2,13 +2,17 @@
 //! back and exported as canonical JSON of what came, or refused with a reason. Elsewhere such events were stored in part, or
 //! hashed otherwise when they were read back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use roomserver::{ErrorKind, Input, Outcome, RoomServer};
+use roomserver::{
+    ErrorKind, Input, Outcome, RoomServer,
+    kv::{TableId, memory::MemoryStore},
+    tables::TABLES,
+};
 use sha2::{Digest, Sha256};
 
-use crate::support::server;
+use crate::support::{rows, server};
 
 const ALICE: &str = "@alice:a.example";
 const ROOM: &str = "!odd:a.example";
@@ -19,6 +23,7 @@ type Fields<'a> = &'a [(&'a str, &'a str, &'a str)];
 /// A room of one version, and what was read back of each event.
 struct Site {
     server: RoomServer,
+    store: Arc<MemoryStore>,
     version: &'static str,
     events: Vec<String>,
 }
@@ -31,7 +36,8 @@ struct Made {
 
 impl Site {
     fn new(version: &'static str) -> Self {
-        let mut site = Self { server: server().0, version, events: Vec::new() };
+        let (server, store) = server();
+        let mut site = Self { server, store, version, events: Vec::new() };
         let content = format!(r#"{{"creator":"{ALICE}","room_version":"{version}"}}"#);
         for (event_type, state_key, content) in
             [("m.room.create", "", content.as_str()), ("m.room.member", ALICE, r#"{"membership":"join"}"#)]
@@ -122,7 +128,8 @@ impl Site {
         let report = self.server.verify(&mut |problem| panic!("{problem}")).expect("readable");
         assert_eq!(report.events, self.events.len() as u64);
         let exported = self.exported();
-        let copy = Self { server: server().0, version: self.version, events: Vec::new() };
+        let (server, store) = server();
+        let copy = Self { server, store, version: self.version, events: Vec::new() };
         for event_id in &self.events {
             let pdu = exported[event_id].clone();
             let outcome = copy.submit(&Made { sent: pdu.clone(), canonical: pdu }).expect("valid");
@@ -291,6 +298,32 @@ fn fields_that_nobody_knows_come_back_where_they_were() {
         let plain = site.make("m.room.message", fields);
         let sent = plain.sent.replacen('{', r#"{"unsigned":{"age":1,"n":1},"#, 1);
         site.take(&Made { sent, canonical: plain.canonical });
+        site.check();
+    }
+}
+
+/// Names are never given back, so nobody may fill the store with them.
+#[test]
+fn a_key_id_of_more_than_64_bytes_is_kept_with_its_event() {
+    for version in VERSIONS {
+        let mut site = Site::new(version);
+        let mut names = Vec::new();
+        for length in [1, 63, 64, 65, 200, 30_000] {
+            let key_id = &format!("k25519:{}", "k".repeat(length))[..length];
+            let mut made = site.message(r#"{"body":"a"}"#, r#"{"body":"a"}"#);
+            for text in [&mut made.sent, &mut made.canonical] {
+                *text = text.replace("ed25519:a", key_id);
+            }
+            site.take(&made);
+            if length <= 64 {
+                names.push(key_id.to_owned());
+            }
+        }
+        names.push("ed25519:a".to_owned());
+        names.sort();
+        let table = (0..).zip(TABLES).find(|(_, table)| table.spec.name == "key_ids").expect("it is there").0;
+        let kept = rows(&*site.store, TableId(table)).into_iter();
+        assert_eq!(kept.map(|(key, _)| String::from_utf8(key).expect("text")).collect::<Vec<_>>(), names);
         site.check();
     }
 }
