@@ -1,6 +1,6 @@
-//! Every event comes back byte for byte: those of a corpus out of a store, and odd ones of every room version.
+//! Every event comes back byte for byte: those of a corpus and of rooms of every version out of a store, and odd ones.
 //!
-//! `ROOMSERVER_CASES` sets how many of each are tried at least.
+//! `ROOMSERVER_CASES` sets how many of each are tried at least; a release is checked with 1,000,000.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use base64::{
 use ruma_common::{RoomVersionId, room_version_rules::RoomVersionRules};
 
 use super::{
-    Events,
+    Event, Events,
     stores::{fill, read_back},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         redaction::redact,
     },
     fuzzing,
-    generate::{corpus::Corpus, random::Random},
+    generate::{Forks, Generated, Room, Spec, corpus::Corpus, random::Random},
     kv::{Store, memory::MemoryStore},
     tables::specs,
 };
@@ -30,19 +30,52 @@ use crate::{
 const AT_ONCE: u32 = 25_000;
 
 fn cases() -> u32 {
-    std::env::var("ROOMSERVER_CASES").map_or(3_000, |cases| cases.parse().unwrap())
+    std::env::var("ROOMSERVER_CASES").map_or(30_000, |cases| cases.parse().unwrap())
+}
+
+/// How many events a store must be given yet.
+fn left(tried: usize) -> u32 {
+    (cases() - u32::try_from(tried).unwrap()).min(AT_ONCE)
+}
+
+/// Puts events into a store and gives how many there are: all of them are read back as they came.
+fn assert_comes_back(events: &Events) -> usize {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&specs()));
+    fill(&store, events).unwrap();
+    let read = read_back(&store, events).unwrap();
+    assert_eq!(read, events.events.len(), "{}", events.name);
+    read
 }
 
 #[test]
 fn every_event_of_a_corpus_is_read_back_as_it_came() {
     let (mut seed, mut same) = (100, 0);
     while same < cases() as usize {
-        let events = Events::generated(seed, cases().min(AT_ONCE)).unwrap();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&specs()));
-        fill(&store, &events).unwrap();
-        let read = read_back(&store, &events).unwrap();
-        assert_eq!(read, events.events.len(), "of the corpus of seed {seed}");
-        same += read;
+        let mut events = Events::generated(seed, left(same)).unwrap();
+        events.name = format!("corpus of seed {seed}");
+        same += assert_comes_back(&events);
+        seed += 1;
+    }
+    println!("{same} events read back as they came");
+}
+
+/// A room with forks, where every kind of reference occurs.
+fn room(version: u8, seed: u64, events: u32) -> Events {
+    let version = RoomVersionId::try_from(version.to_string()).unwrap();
+    let name = format!("room of version {version} and seed {seed}");
+    let forks = Some(Forks { every: 20, length: 4, lines: 3 });
+    let mut room = Room::new(Spec { version: version.clone(), seed, forks, ..Spec::default() }).unwrap();
+    let event = |made: Generated| Event { room: 0, class: None, pdu: made.pdu };
+    let events = room.by_ref().take(events as usize).map(event).collect();
+    Events { name, rooms: vec![(room.id().to_owned(), version)], events }
+}
+
+#[test]
+fn every_event_of_a_room_of_each_version_is_read_back_as_it_came() {
+    let (mut seed, mut same) = (100, 0);
+    while same < cases() as usize {
+        let events = left(same).div_ceil(12).max(100);
+        same += (1..=12).map(|version| assert_comes_back(&room(version, seed, events))).sum::<usize>();
         seed += 1;
     }
     println!("{same} events read back as they came");
@@ -63,7 +96,7 @@ fn odd_events_of_every_room_version_come_back() {
     let (mut seed, mut tried) = (1_000_000, 0);
     while tried < cases() {
         let mut random = Random::new(seed);
-        for sample in Corpus::new(seed, cases().min(AT_ONCE)).unwrap() {
+        for sample in Corpus::new(seed, left(tried as usize)).unwrap() {
             let version = *random.choose(&[1, 2, 3, 6, 10, 11, 12]).unwrap();
             let event = odd(&sample.event.pdu, version, &mut random);
             let mut bytes = vec![version - 1];
