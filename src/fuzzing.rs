@@ -164,6 +164,7 @@ pub fn import_line(bytes: &[u8]) -> bool {
     put("kind", import_line::KINDS.iter().find(|(_, kind)| *kind == input.kind).map(|(word, _)| *word));
     put("origin", input.origin.as_ref().map(|origin| origin.as_str()));
     put("room_version", input.room_version.as_ref().map(RoomVersionId::as_str));
+    wrapper.insert("local", Json::Bool(input.local));
     if let Some(state) = &input.state {
         wrapper.insert("state", Json::Array(state.iter().map(|event_id| Json::from(event_id.as_str())).collect()));
     }
