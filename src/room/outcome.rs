@@ -159,7 +159,7 @@ pub struct ParkedInput {
     pub event_id: OwnedEventId,
     /// The input, as it was submitted.
     pub input: Input,
-    /// The events that it lacked when it was parked.
+    /// The events that it lacked when it was parked: auth events, events of the supplied state, prev events.
     pub missing: Vec<OwnedEventId>,
     /// Why it cannot be decided though all is here.
     pub failed: Option<String>,

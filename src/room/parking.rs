@@ -1,11 +1,14 @@
 //! Inputs that wait for events which are not here: kept durably, and decided when those have arrived.
-//!
-//! A parked input waits for one event at a time, the first of those that it lacks and that have not arrived. So an
-//! arrival costs what waits for that very event, and an input is looked at no more often than it lacks events.
+
+mod waits;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-use ruma_common::{OwnedEventId, OwnedServerName};
+use ruma_common::{OwnedServerName, room_version_rules::RoomVersionRules};
+use rustc_hash::FxHashMap;
 
 use super::{
     outcome::{FirstVerdict, Input, Kind, Outcome, Parked, ParkedInput},
@@ -17,8 +20,8 @@ use crate::{
     encoding::{event_key::EventKey, json::Json, keys, pdu::Pdu},
     error::{Error, ErrorKind, Result},
     tables::{
-        PARKED, WAITS,
-        rows::{ParkedRow, Role, Room, Want, put_parked, put_wait},
+        PARKED,
+        rows::{ParkedRow, Role, Room, Want, put_parked},
     },
 };
 
@@ -67,7 +70,6 @@ impl RoomWriter {
                 draft.head.last_parked
             }
         };
-        let want = |role: Role| move |event_id: &OwnedEventId| Want { event_id: event_id.to_string(), role };
         let row = ParkedRow {
             order,
             kind: match input.kind {
@@ -79,10 +81,7 @@ impl RoomWriter {
             origin: input.origin.as_ref().map(ToString::to_string),
             state: input.state.as_ref().map(|state| state.iter().map(ToString::to_string).collect()),
             pdu: pdu.canonical_bytes().to_vec(),
-            missing: (missing.auth.iter().map(want(Role::Auth)))
-                .chain(missing.state.iter().map(want(Role::State)))
-                .chain(missing.prev.iter().map(want(Role::Prev)))
-                .collect(),
+            missing: self.in_order_of_waiting(&key, &missing)?,
             failed: None,
         };
         put_parked(&mut draft.batch, self.room.nid, &key, &row)?;
@@ -101,40 +100,10 @@ impl RoomWriter {
             return Ok(None);
         }
         let Some(row) = self.engine.rows().parked(self.room.nid, key)? else { return Ok(None) };
-        self.delete_waits(&row, key, draft);
+        self.delete_wait(&row, key, draft)?;
         draft.batch.delete(PARKED, keys::prev_children(self.room.nid, key));
         draft.head.counts.parked = draft.head.counts.parked.saturating_sub(1);
         Ok(Some(row.order))
-    }
-
-    fn delete_waits(&self, row: &ParkedRow, key: &EventKey, draft: &mut Draft) {
-        let format = self.room.rules.event_id_format;
-        for wanted in row.missing.iter().filter_map(|want| EventKey::of(&want.event_id, format)) {
-            draft.batch.delete(WAITS, keys::wait(self.room.nid, &wanted, key));
-        }
-    }
-
-    /// Makes a parked input wait for the first event that it lacks from `place` on; `false` if it lacks none.
-    fn put_next_wait(&self, row: &ParkedRow, key: &EventKey, place: usize, draft: &mut Draft) -> Result<bool> {
-        for (place, want) in row.missing.iter().enumerate().skip(place) {
-            let wanted = EventKey::of(&want.event_id, self.room.rules.event_id_format);
-            let wanted = wanted.ok_or_else(|| Error::internal("a parked input waits for no event ID"))?;
-            if self.is_here(&wanted, want.role)? {
-                continue;
-            }
-            let place = u32::try_from(place).map_err(|_| Error::internal("a parked input lacks 2^32 events"))?;
-            put_wait(&mut draft.batch, self.room.nid, &wanted, key, place);
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    fn is_here(&self, wanted: &EventKey, role: Role) -> Result<bool> {
-        let Some(nid) = self.find(wanted)? else { return Ok(false) };
-        match role {
-            Role::Auth | Role::State => self.has_body(nid),
-            Role::Prev => Ok(self.engine.rows().event_row(self.room.nid, nid)?.states.is_some()),
-        }
     }
 
     /// Decides, in the order of parking, everything that waited for an event which has arrived, and what waited for that
@@ -154,11 +123,12 @@ impl RoomWriter {
         for (order, key) in rows.all_parked(self.room.nid)? {
             let Some(row) = rows.parked(self.room.nid, &key)?.filter(|row| row.failed.is_none()) else { continue };
             let mut draft = self.draft();
-            self.delete_waits(&row, &key, &mut draft);
-            if self.put_next_wait(&row, &key, 0, &mut draft)? {
-                self.apply(draft)?;
-            } else {
+            self.delete_wait(&row, &key, &mut draft)?;
+            if !self.put_next_wait(&row, &key, 0, &mut draft)? {
                 ready.insert(order, key);
+            }
+            if !draft.batch.is_empty() {
+                self.apply(draft)?;
             }
         }
         self.drive_ready(ready)
@@ -168,7 +138,10 @@ impl RoomWriter {
         let mut sequence = 0;
         while let Some((_, key)) = ready.pop_first() {
             let Some(row) = self.engine.rows().parked(self.room.nid, &key)? else { continue };
-            match self.process_parked(row.clone(), &key) {
+            self.awake = Some(key);
+            let processed = self.process_parked(row.clone(), &key);
+            self.awake = None;
+            match processed {
                 Ok(processed) => {
                     sequence = processed.sequence;
                     if let Some(landed) = processed.landed {
@@ -183,51 +156,49 @@ impl RoomWriter {
     }
 
     fn process_parked(&mut self, row: ParkedRow, key: &EventKey) -> Result<Processed> {
-        let input = input_of(row)?;
-        let json = Json::parse(&input.pdu).map_err(|_| Error::internal("a parked PDU is not JSON"))?;
-        let pdu = Pdu::parse(json, &self.room.rules)?;
+        let pdu = parked_pdu(&row, &self.room.rules)?;
         let outlier = self.find(key)?;
-        self.decide_or_park(&pdu, &input, outlier)
+        self.decide_or_park(&pdu, &input_of(row)?, outlier)
     }
 
     /// Keeps an input that cannot be decided though all is here, with the reason.
     fn fail(&mut self, row: ParkedRow, key: &EventKey, error: &Error) -> Result<u64> {
         tracing::warn!(room = %self.room.id, %error, "a parked event cannot be decided");
         let mut draft = self.draft();
-        self.delete_waits(&row, key, &mut draft);
         put_parked(&mut draft.batch, self.room.nid, key, &ParkedRow { failed: Some(error.to_string()), ..row })?;
         self.apply(draft)
-    }
-
-    /// Finds the inputs that waited for an event and lack nothing more; makes the others wait for the next.
-    fn wake(&mut self, landed: &EventKey, ready: &mut BTreeMap<u32, EventKey>) -> Result<()> {
-        if self.head.counts.parked == 0 {
-            return Ok(());
-        }
-        let rows = self.engine.rows();
-        let mut draft = self.draft();
-        for (waiting, place) in rows.waiting(self.room.nid, landed)? {
-            let Some(row) = rows.parked(self.room.nid, &waiting)? else { continue };
-            draft.batch.delete(WAITS, keys::wait(self.room.nid, landed, &waiting));
-            if !self.put_next_wait(&row, &waiting, place as usize, &mut draft)? {
-                ready.insert(row.order, waiting);
-            }
-        }
-        if !draft.batch.is_empty() {
-            self.apply(draft)?;
-        }
-        Ok(())
     }
 }
 
 /// A parked input, for those who ask what is wanted.
-pub fn parked_input(room: &Room, row: ParkedRow) -> Result<ParkedInput> {
-    let missing = row.missing.iter().map(|want| parse_id(&want.event_id)).collect::<Result<_>>()?;
+pub fn parked_input(room: &Room, mut row: ParkedRow) -> Result<ParkedInput> {
+    let pdu = parked_pdu(&row, &room.rules)?;
+    let missing = std::mem::take(&mut row.missing);
     let failed = row.failed.clone();
     let input = input_of(row)?;
-    let json = Json::parse(&input.pdu).map_err(|_| Error::internal("a parked PDU is not JSON"))?;
-    let event_id = parse_id(Pdu::parse(json, &room.rules)?.event_id())?;
-    Ok(ParkedInput { event_id, input, missing, failed })
+    let missing = in_order_of_naming(missing, &pdu, &input);
+    let missing = missing.iter().map(|want| parse_id(&want.event_id)).collect::<Result<_>>()?;
+    Ok(ParkedInput { event_id: parse_id(pdu.event_id())?, input, missing, failed })
+}
+
+/// What an input lacks, in the order in which it names them: auth events, events of the supplied state, prev events; before
+/// the auth events and those of the state what is lacking of their auth chains.
+fn in_order_of_naming(mut missing: Vec<Want>, pdu: &Pdu, input: &Input) -> Vec<Want> {
+    let supplied = input.state.iter().flatten().map(|event_id| event_id.as_str());
+    let places: FxHashMap<&str, usize> = supplied.zip(0..).collect();
+    let place = |events: &[Box<str>], want: &Want| events.iter().position(|event_id| **event_id == *want.event_id);
+    missing.sort_by_cached_key(|want| match want.role {
+        Role::Auth => (0, place(pdu.auth_events(), want)),
+        Role::State => (1, places.get(&*want.event_id).copied()),
+        Role::Prev => (2, place(pdu.prev_events(), want)),
+    });
+    missing
+}
+
+/// The PDU of a parked input.
+fn parked_pdu(row: &ParkedRow, rules: &RoomVersionRules) -> Result<Pdu> {
+    let json = Json::parse(&row.pdu).map_err(|_| Error::internal("a parked PDU is not JSON"))?;
+    Pdu::parse(json, rules)
 }
 
 fn input_of(row: ParkedRow) -> Result<Input> {

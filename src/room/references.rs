@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::OwnedEventId;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::{
@@ -79,14 +79,15 @@ impl RoomWriter {
     }
 
     /// An event without a body and those of its auth chain that have none either, in the order in which they can be had
-    /// back.
-    fn without_bodies(&self, nid: EventNid) -> Result<Vec<OwnedEventId>> {
+    /// back; without those that were `told` before, and their chains.
+    fn without_bodies(&self, nid: EventNid, told: &mut FxHashSet<EventNid>) -> Result<Vec<OwnedEventId>> {
         let rows = self.engine.rows();
         let mut lacking = BTreeSet::new();
         let mut ahead = vec![nid];
         while let Some(nid) = ahead.pop() {
             let row = rows.event_row(self.room.nid, nid)?;
-            if !row.has_body() && lacking.insert(nid) {
+            if !row.has_body() && told.insert(nid) {
+                lacking.insert(nid);
                 ahead.extend(row.auth_events);
             }
         }
@@ -106,9 +107,12 @@ impl RoomWriter {
     }
 
     fn auth_references(&self, pdu: &Pdu, references: &mut References) -> Result<()> {
+        let mut told = FxHashSet::default();
         for (event_id, key) in pdu.auth_events().iter().zip(pdu.auth_keys()) {
             match self.find(key)? {
-                Some(nid) if !self.has_body(nid)? => references.missing.auth.extend(self.without_bodies(nid)?),
+                Some(nid) if !self.has_body(nid)? => {
+                    references.missing.auth.extend(self.without_bodies(nid, &mut told)?);
+                }
                 Some(nid) => references.auth_events.push((nid, self.facts().event(nid)?)),
                 None if self.is_foreign(event_id)? => {
                     references.foreign.get_or_insert(Reason::new(Rule::ForeignAuthEvent, event_id.clone()));
@@ -146,7 +150,7 @@ impl RoomWriter {
 
     fn supplied_state(&self, input: &Input, missing: &mut Missing) -> Result<Option<FxHashMap<StateTuple, EventNid>>> {
         let Some(event_ids) = &input.state else { return Ok(None) };
-        let mut state = FxHashMap::default();
+        let (mut state, mut told) = (FxHashMap::default(), FxHashSet::default());
         for event_id in event_ids {
             let format = self.room.rules.event_id_format;
             let key = EventKey::of(event_id.as_str(), format).ok_or_else(|| {
@@ -163,7 +167,7 @@ impl RoomWriter {
             };
             let row = self.engine.rows().event_row(self.room.nid, nid)?;
             if !row.has_body() {
-                missing.state.extend(self.without_bodies(nid)?);
+                missing.state.extend(self.without_bodies(nid, &mut told)?);
                 continue;
             }
             let tuple = row

@@ -10,7 +10,7 @@ use super::{
     merge::Changed,
 };
 use crate::{
-    encoding::{event_row::States, head::RoomHead},
+    encoding::{event_key::EventKey, event_row::States, head::RoomHead},
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
     kv::Batch,
@@ -33,6 +33,8 @@ pub struct RoomWriter {
     pub(super) registered: bool,
     /// The event at hand, which is not stored yet.
     pub(super) pending: Option<(EventNid, Arc<AuthEvent>)>,
+    /// The event of the parked input at hand, which waits for nothing any more.
+    pub(super) awake: Option<EventKey>,
 }
 
 /// What one event's batch will store.
@@ -50,13 +52,21 @@ impl RoomWriter {
     pub fn open(engine: Arc<Engine>, room: Arc<Room>) -> Result<Self> {
         let head = engine.rows().head(room.nid)?;
         let log = Log::open(room.nid, SnapshotNid::new(head.last_snapshot), head.seals.clone());
-        Ok(Self { engine, room, head, log, registered: true, pending: None })
+        Ok(Self { engine, room, head, log, registered: true, pending: None, awake: None })
     }
 
     /// Begins a room that the store does not know; its rows come with its first event.
     pub fn begin(engine: Arc<Engine>, room: Room) -> Self {
         let log = Log::open(room.nid, SnapshotNid::EMPTY, SmallVec::new());
-        Self { engine, room: Arc::new(room), head: RoomHead::default(), log, registered: false, pending: None }
+        Self {
+            engine,
+            room: Arc::new(room),
+            head: RoomHead::default(),
+            log,
+            registered: false,
+            pending: None,
+            awake: None,
+        }
     }
 
     /// The room.

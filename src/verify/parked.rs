@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashSet;
+
 use super::{RoomCheck, facts::Fact, streams::RowStream};
 use crate::{
     encoding::{event_key::EventKey, event_row::Remains, json::Json, keys, pdu::Pdu},
@@ -117,7 +119,8 @@ impl RoomCheck<'_, '_> {
         if row.kind > 2 || row.missing.is_empty() {
             return Ok(Some("an input of an unknown kind, or that lacks nothing".to_owned()));
         }
-        if let Some(want) = row.missing.iter().find(|want| !self.may_want(row, &pdu, want)) {
+        let supplied: FxHashSet<&str> = row.state.iter().flatten().map(String::as_str).collect();
+        if let Some(want) = row.missing.iter().find(|want| !self.may_want(row, (&pdu, &supplied), want)) {
             return Ok(Some(format!("the input has no use for {}", want.event_id)));
         }
         let stored = self.check.rows().find_event(self.room, event_key);
@@ -137,8 +140,8 @@ impl RoomCheck<'_, '_> {
         }))
     }
 
-    /// Tells whether an input waits for an event of this role, and names this one.
-    fn may_want(&self, row: &ParkedRow, pdu: &Pdu, want: &Want) -> bool {
+    /// Tells whether an input, of this PDU and supplied state, waits for an event of this role, and names this one.
+    fn may_want(&self, row: &ParkedRow, (pdu, supplied): (&Pdu, &FxHashSet<&str>), want: &Want) -> bool {
         const NEW: u8 = 2;
         let Some(key) = self.key_of(want) else { return false };
         // What an event lacks can be in the auth chain of what it names.
@@ -149,7 +152,7 @@ impl RoomCheck<'_, '_> {
         let implied = || want.event_id.strip_prefix('$') == pdu.room_id().strip_prefix('!');
         match want.role {
             Role::Auth => pdu.auth_keys().contains(&key) || implied(),
-            Role::State => row.kind > 0 && row.state.iter().flatten().any(|event_id| *event_id == want.event_id),
+            Role::State => row.kind > 0 && supplied.contains(&*want.event_id),
             Role::Prev => row.kind == NEW && row.state.is_none() && pdu.prev_keys().contains(&key),
         }
     }
