@@ -31,8 +31,8 @@ pub(super) enum Again {
     Not,
     /// It adds nothing.
     Duplicate(Processed),
-    /// It brings a state or a higher kind: both together.
-    Merged(Input),
+    /// It brings a state, a higher kind, or the content that was redacted: both together.
+    Merged(Box<(Pdu, Input)>),
 }
 
 impl RoomWriter {
@@ -42,20 +42,31 @@ impl RoomWriter {
             return Ok(Again::Not);
         }
         let Some(row) = self.engine.rows().parked(self.room.nid, &pdu.key())? else { return Ok(Again::Not) };
+        let first = parked_pdu(&row, &self.room.rules)?;
+        if first.reference_hash() != pdu.reference_hash() {
+            return Err(Error::invalid(format!(
+                "another event with the ID {} is parked; its reference hash differs",
+                pdu.event_id()
+            )));
+        }
         let has_failed = row.failed.is_some();
         let parked = input_of(row)?;
+        let has_content = first.is_redacted() && !pdu.is_redacted();
+        let has_state = input.state.is_some() && parked.state.is_none();
         // One that could not be decided is tried again.
-        if !has_failed && input.kind <= parked.kind && (input.state.is_none() || parked.state.is_some()) {
+        if !has_failed && !has_content && !has_state && input.kind <= parked.kind {
             let outcome = Outcome::Duplicate { event_id: parse_id(pdu.event_id())?, first: FirstVerdict::Parked };
             return Ok(Again::Duplicate(Processed { outcome, sequence: self.engine.last_sequence(), landed: None }));
         }
-        Ok(Again::Merged(Input {
+        let merged = Input {
             kind: parked.kind.max(input.kind),
             state: input.state.clone().or(parked.state),
             local: parked.local || input.local,
             origin: input.origin.clone().or(parked.origin),
             ..input.clone()
-        }))
+        };
+        // Whatever else the copies differ in, the first stays.
+        Ok(Again::Merged(Box::new((if has_content { pdu.clone() } else { first }, merged))))
     }
 
     /// Keeps an input until what it lacks is here.

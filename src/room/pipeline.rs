@@ -55,12 +55,11 @@ impl RoomWriter {
             },
             None => None,
         };
-        let merged = match self.again_parked(&pdu, input)? {
-            Again::Not => None,
-            Again::Duplicate(processed) => return Ok(processed),
-            Again::Merged(input) => Some(input),
-        };
-        self.decide_or_park(&pdu, merged.as_ref().unwrap_or(input), outlier)
+        match self.again_parked(&pdu, input)? {
+            Again::Not => self.decide_or_park(&pdu, input, outlier),
+            Again::Duplicate(processed) => Ok(processed),
+            Again::Merged(merged) => self.decide_or_park(&merged.0, &merged.1, outlier),
+        }
     }
 
     /// Decides an event, or parks it if something that it needs is not here.

@@ -1,4 +1,5 @@
-//! What it costs to wait: elsewhere each arrival cost the whole of what was lacking.
+//! Copies of a parked event, and what it costs to wait: elsewhere whoever came last won, and each arrival cost the whole of
+//! what was lacking.
 
 use std::{
     path::Path,
@@ -8,15 +9,17 @@ use std::{
     },
 };
 
-use serde_json::json;
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use serde_json::{Value, json};
 
 use crate::{
-    Input, Kind, Outcome, ParkedInput, Result, RoomServer, Ticket,
+    ErrorKind, FirstVerdict, Input, Kind, Outcome, ParkedInput, Result, RoomServer, Ticket,
+    encoding::{event_key::EventKey, json::Json, pdu::CanonicalEvent},
     kv::{self, Batch, Direction, Read, Store, TableId, Visit, memory::MemoryStore},
     tables::{PARKED, specs},
     verify::tests::{
-        room::{ALICE, Author, BOB, ROOM, Written, live, message, with_state},
-        support::{is_whole, open},
+        room::{ALICE, Author, BOB, ROOM, Written, live, member, message, with_state},
+        support::{is_whole, open, server},
     },
 };
 
@@ -32,6 +35,179 @@ fn take(server: &RoomServer, input: Input) -> Outcome {
 
 fn parked(server: &RoomServer) -> Vec<ParkedInput> {
     server.view().room(ROOM).expect("readable").expect("here").parked().expect("readable")
+}
+
+/// The PDU of an event as it is shown.
+fn shown(server: &RoomServer, event_id: &str) -> Value {
+    let view = server.view();
+    let event = view.room(ROOM).expect("readable").expect("here").event(event_id).expect("readable").expect("stored");
+    serde_json::from_str(&event.pdu.expect("it has a body")).expect("JSON")
+}
+
+/// An event of a room of version 1, whose ID is what it says.
+fn textual(event_id: &str, what: (&str, Option<&str>, Value), prev: &[&str], auth: &[&str]) -> Vec<u8> {
+    let (event_type, state_key, content) = what;
+    let references = |ids: &[&str]| ids.iter().map(|id| json!([id, {}])).collect::<Vec<_>>();
+    let mut event = json!({
+        "event_id": event_id, "type": event_type, "sender": ALICE, "room_id": ROOM, "content": content, "depth": 7,
+        "origin_server_ts": 1_700_000_000_000i64, "prev_events": references(prev), "auth_events": references(auth),
+        "signatures": {}, "hashes": {"sha256": ""},
+    });
+    if let Some(state_key) = state_key {
+        event["state_key"] = state_key.into();
+    }
+    let json = Json::parse(event.to_string().as_bytes()).expect("JSON");
+    let hash = CanonicalEvent::new(json.as_object().expect("an object")).content_hash();
+    event["hashes"]["sha256"] = STANDARD_NO_PAD.encode(hash).into();
+    event.to_string().into_bytes()
+}
+
+/// A room of version 1 with its creator.
+fn textual_room() -> RoomServer {
+    let (server, _) = server();
+    let create = textual("$create:a", ("m.room.create", Some(""), json!({"creator": ALICE})), &[], &[]);
+    let alice = textual("$alice:a", member(ALICE, "join"), &["$create:a"], &["$create:a"]);
+    for pdu in [create, alice] {
+        assert!(matches!(take(&server, Input::new(pdu)), Outcome::Accepted(_)));
+    }
+    server
+}
+
+const AUTH: [&str; 2] = ["$create:a", "$alice:a"];
+
+fn assert_refused(outcome: Result<Outcome>, what: &str) {
+    let error = outcome.err().expect("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains(what), "{error}");
+}
+
+#[test]
+fn another_event_with_the_id_of_a_parked_one_is_invalid_and_the_first_stays() {
+    let server = textual_room();
+    let first = textual("$x:a", message("first"), &["$gap:a"], &["$create:a", "$alice:a", "$late:a"]);
+    let other = textual("$x:a", message("other"), &["$alice:a"], &AUTH);
+    assert!(matches!(take(&server, Input::outlier(first.clone())), Outcome::Parked(_)));
+    for input in [Input::outlier(other.clone()), Input::old(other.clone()), Input::new(other)] {
+        assert_refused(submit(&server, input), "another event with the ID $x:a is parked; its reference hash differs");
+    }
+    assert!(is_whole(&server));
+    let again = take(&server, Input::outlier(first));
+    assert!(matches!(again, Outcome::Duplicate { first: FirstVerdict::Parked, .. }), "{again:?}");
+    take(&server, Input::outlier(textual("$late:a", message("late"), &["$alice:a"], &AUTH)));
+    assert_eq!(shown(&server, "$x:a")["content"]["body"], "first");
+    assert!(parked(&server).is_empty() && is_whole(&server));
+}
+
+#[test]
+fn another_event_with_the_id_of_a_stored_one_is_invalid_and_the_first_stays() {
+    let server = textual_room();
+    let [first, other] = ["first", "other"].map(|text| textual("$x:a", message(text), &["$alice:a"], &AUTH));
+    for kind in [Kind::Outlier, Kind::New] {
+        take(&server, Input { kind, ..Input::new(first.clone()) });
+        for kind in [Kind::Outlier, Kind::Old, Kind::New] {
+            let input = Input { kind, ..Input::new(other.clone()) };
+            assert_refused(submit(&server, input), "another event with the ID $x:a is stored");
+        }
+        assert_eq!(shown(&server, "$x:a")["content"]["body"], "first");
+        assert!(is_whole(&server));
+    }
+}
+
+/// A room, and a message whose prev event is not here yet.
+struct Gap {
+    server: RoomServer,
+    author: Author,
+    base: [Written; 5],
+    prev: Written,
+    late: Written,
+}
+
+fn gap() -> Gap {
+    let (server, _) = server();
+    let mut author = Author::new(ROOM);
+    let base = author.base();
+    let [create, _, levels, _, bob] = &base;
+    let prev = author.write(BOB, message("prev"), &[bob], &[create, levels, bob]);
+    let late = author.write(BOB, message("late"), &[&prev], &[create, levels, bob]);
+    for event in &base {
+        take(&server, live(event));
+    }
+    Gap { server, author, base, prev, late }
+}
+
+#[test]
+fn a_full_copy_takes_the_place_of_a_parked_one_that_is_redacted() {
+    for kind in [Kind::Outlier, Kind::New] {
+        let Gap { server, author, prev, late, .. } = gap();
+        assert!(matches!(take(&server, live(&author.forged(&late))), Outcome::Parked(_)));
+        let outcome = take(&server, Input { kind, ..live(&late) });
+        assert!(matches!(outcome, Outcome::Parked(_)), "{outcome:?}");
+        assert_eq!((parked(&server).len(), parked(&server)[0].input.kind), (1, Kind::New));
+        assert!(is_whole(&server));
+        let again = take(&server, live(&late));
+        assert!(matches!(again, Outcome::Duplicate { first: FirstVerdict::Parked, .. }), "{again:?}");
+        take(&server, live(&prev));
+        assert_eq!(shown(&server, &late.event_id)["content"]["body"], "late");
+        assert!(parked(&server).is_empty() && is_whole(&server));
+    }
+}
+
+#[test]
+fn a_redacted_copy_never_takes_the_place_of_a_parked_one() {
+    let Gap { server, mut author, prev, late, base: [create, _, levels, _, bob] } = gap();
+    // As history it would be decided at once; an auth event that is not here keeps it.
+    let gone = author.write(BOB, message("gone"), &[&bob], &[&create, &levels, &bob]);
+    let old = author.write(BOB, message("old"), &[&prev], &[&create, &levels, &bob, &gone]);
+    assert!(matches!(take(&server, Input::old(old.pdu.clone())), Outcome::Parked(_)));
+    assert!(matches!(take(&server, live(&author.forged(&old))), Outcome::Parked(_)));
+    assert_eq!(parked(&server)[0].input.kind, Kind::New);
+    assert!(matches!(take(&server, live(&late)), Outcome::Parked(_)));
+    let again = take(&server, live(&author.forged(&late)));
+    assert!(matches!(again, Outcome::Duplicate { first: FirstVerdict::Parked, .. }), "{again:?}");
+    for event in [&prev, &gone] {
+        take(&server, live(event));
+    }
+    for (event, body) in [(&late, "late"), (&old, "old")] {
+        assert_eq!(shown(&server, &event.event_id)["content"]["body"], body);
+    }
+    assert!(parked(&server).is_empty() && is_whole(&server));
+}
+
+/// The copy that is stored as an outlier decides, whichever is parked.
+#[test]
+fn a_parked_copy_never_takes_the_place_of_a_stored_one() {
+    let Gap { server, mut author, base: [create, _, levels, _, bob], prev, late } = gap();
+    for event in [&prev, &late] {
+        take(&server, Input { kind: Kind::Outlier, ..live(event) });
+    }
+    let redacted = |event: &Written| {
+        let rows = server.engine.rows();
+        let room = rows.rooms().expect("readable").pop().expect("a room");
+        let key = EventKey::of(&event.event_id, room.rules.event_id_format).expect("an event ID");
+        let nid = rows.find_event(&room, &key).expect("readable").expect("stored");
+        rows.event_row(room.nid, nid).expect("readable").redacted_at_acceptance
+    };
+    // Parked, and decided at once.
+    assert!(matches!(take(&server, live(&author.forged(&late))), Outcome::Parked(_)));
+    assert!(matches!(take(&server, live(&author.forged(&prev))), Outcome::Accepted(_)));
+    assert!(parked(&server).is_empty());
+    for (event, body) in [(&prev, "prev"), (&late, "late")] {
+        assert_eq!((redacted(event), &shown(&server, &event.event_id)["content"]["body"]), (false, &json!(body)));
+    }
+    assert!(is_whole(&server));
+
+    // A redacted outlier, its redacted copy parked, and then the full one: that is what is shown.
+    let gone = author.write(BOB, message("gone"), &[&late], &[&create, &levels, &bob]);
+    let last = author.write(BOB, message("last"), &[&gone], &[&create, &levels, &bob]);
+    let forged = author.forged(&last);
+    take(&server, Input { kind: Kind::Outlier, ..live(&forged) });
+    assert!(matches!(take(&server, live(&forged)), Outcome::Parked(_)));
+    assert!(redacted(&last));
+    let again = take(&server, Input { kind: Kind::Outlier, ..live(&last) });
+    assert!(matches!(again, Outcome::Duplicate { .. }), "{again:?}");
+    take(&server, live(&gone));
+    assert_eq!((redacted(&last), &shown(&server, &last.event_id)["content"]["body"]), (true, &json!("last")));
+    assert!(parked(&server).is_empty() && is_whole(&server));
 }
 
 /// A store that counts how often a parked input is read.

@@ -93,7 +93,7 @@ impl Author {
     }
 
     /// The same event as one that somebody changed after it was hashed.
-    fn forged(&self, event: &Written) -> Written {
+    pub(crate) fn forged(&self, event: &Written) -> Written {
         let mut event: Value = serde_json::from_slice(&event.pdu).expect("JSON");
         event["content"]["extra"] = "forged".into();
         self.finish(event)

@@ -38,6 +38,8 @@ pub struct Pdu {
     pub auth_events: Vec<OwnedEventId>,
     /// How another event names it.
     pub reference: Value,
+    /// Whether redaction took something from it.
+    pub redacted: bool,
 }
 
 /// What there is to decide about an event.
@@ -75,9 +77,11 @@ impl Pdu {
         let claimed = json_of(&event)["hashes"]["sha256"].as_str().unwrap().to_owned();
         let redacted = redact(event.clone(), &rules.redaction, None).unwrap();
         let reference_hash = hash_without(redacted.clone(), &["signatures", "unsigned"]);
-        if claimed != STANDARD_NO_PAD.encode(content_hash(&event)) {
+        let is_right = |event: &CanonicalJsonObject| claimed == STANDARD_NO_PAD.encode(content_hash(event));
+        if !is_right(&event) {
             event = redacted;
         }
+        let redacted = !is_right(&event);
         let event = json_of(&event);
         let text = |name: &str| event[name].as_str();
         let id = match rules.event_id_format {
@@ -108,6 +112,7 @@ impl Pdu {
             auth_events: references("auth_events"),
             id: id.as_str().try_into().unwrap(),
             reference,
+            redacted,
         }
     }
 }

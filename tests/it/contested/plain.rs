@@ -122,8 +122,12 @@ impl Plain {
         let waiting = self.parked.iter().find(|(_, parked)| parked.pdu.id == input.pdu.id);
         let waiting = waiting.map(|(order, parked)| (*order, parked.clone()));
         if let Some((_, parked)) = &waiting {
-            if input.kind <= parked.kind && (input.state.is_none() || parked.state.is_some()) {
+            let has_content = parked.pdu.redacted && !input.pdu.redacted;
+            if !has_content && input.kind <= parked.kind && (input.state.is_none() || parked.state.is_some()) {
                 return Told::Duplicate(None);
+            }
+            if !has_content {
+                input.pdu = Rc::clone(&parked.pdu);
             }
             input.kind = input.kind.max(parked.kind);
             input.state = input.state.or_else(|| parked.state.clone());
