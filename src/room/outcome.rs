@@ -3,7 +3,10 @@
 use ruma_common::{OwnedEventId, OwnedServerName, RoomVersionId};
 
 pub use crate::encoding::event_row::Kind;
-use crate::ids::{RoomNid, SnapshotNid};
+use crate::{
+    error::{Error, Result},
+    ids::{RoomNid, SnapshotNid},
+};
 
 /// An event for a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +20,8 @@ pub struct Input {
     pub event_id: Option<String>,
     /// The room version, for an event whose room is not known yet. A create event names its own, if it is not redacted.
     pub room_version: Option<RoomVersionId>,
-    /// The complete state before the event, if the caller was told it.
+    /// The complete state before the event, if the caller was told it: at most [`Input::MAX_STATE_EVENTS`] event IDs, of
+    /// at most [`Input::MAX_STATE_BYTES`] bytes together.
     pub state: Option<Vec<OwnedEventId>>,
     /// Whether this homeserver made the event: such events are never soft-failed.
     pub local: bool,
@@ -26,6 +30,11 @@ pub struct Input {
 }
 
 impl Input {
+    /// The most event IDs of a supplied state.
+    pub const MAX_STATE_EVENTS: usize = 500_000;
+    /// The most bytes that they have together: 50 for each, where that of a room version from 3 on has 44.
+    pub const MAX_STATE_BYTES: usize = 24 << 20;
+
     /// A live event from another server.
     pub fn new(pdu: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -47,6 +56,28 @@ impl Input {
     /// History.
     pub fn old(pdu: impl Into<Vec<u8>>) -> Self {
         Self { kind: Kind::Old, ..Self::new(pdu) }
+    }
+
+    /// Refuses a supplied state that is beyond the limits, with `Invalid`.
+    ///
+    /// Within them an input can be parked, whatever it lacks of that state: its row has what is lacking once more.
+    pub(crate) fn check_state(&self) -> Result<()> {
+        let Some(state) = &self.state else { return Ok(()) };
+        if state.len() > Self::MAX_STATE_EVENTS {
+            return Err(Error::invalid(format!(
+                "the supplied state has {} events, at most {} are allowed",
+                state.len(),
+                Self::MAX_STATE_EVENTS
+            )));
+        }
+        let bytes: usize = state.iter().map(|event_id| event_id.as_str().len()).sum();
+        if bytes > Self::MAX_STATE_BYTES {
+            return Err(Error::invalid(format!(
+                "the event IDs of the supplied state have {bytes} bytes, at most {} are allowed",
+                Self::MAX_STATE_BYTES
+            )));
+        }
+        Ok(())
     }
 
     /// Bytes that it takes in a queue, without its event once that is parsed.

@@ -17,13 +17,18 @@ use super::{
     writer::{Draft, RoomWriter},
 };
 use crate::{
-    encoding::{event_key::EventKey, json::Json, keys, pdu::Pdu},
+    encoding::{cold, event_key::EventKey, json::Json, keys, pdu::Pdu},
     error::{Error, ErrorKind, Result},
     tables::{
         PARKED,
         rows::{ParkedRow, Role, Room, Want, put_parked},
     },
 };
+
+/// The most bytes of a parked input. What a row may have beyond that is for the reason, if it cannot be decided.
+const MAX_BYTES: usize = cold::LIMIT - (8 << 10);
+/// The most characters of that reason; each takes at most 4 bytes.
+const MAX_REASON_CHARS: usize = 1 << 10;
 
 /// How an input stands to the parked input of the same event.
 pub(super) enum Again {
@@ -95,6 +100,12 @@ impl RoomWriter {
             missing: self.in_order_of_waiting(&key, &missing)?,
             failed: None,
         };
+        let bytes = bytes_of(&row);
+        if bytes > MAX_BYTES {
+            return Err(Error::invalid(format!(
+                "the input and what it lacks are {bytes} bytes, at most {MAX_BYTES} can be kept until it can be decided"
+            )));
+        }
         put_parked(&mut draft.batch, self.room.nid, &key, &row)?;
         self.put_next_wait(&row, &key, 0, &mut draft)?;
         draft.head.counts.parked = draft.head.counts.parked.saturating_add(1);
@@ -176,7 +187,8 @@ impl RoomWriter {
     fn fail(&mut self, row: ParkedRow, key: &EventKey, error: &Error) -> Result<u64> {
         tracing::warn!(room = %self.room.id, %error, "a parked event cannot be decided");
         let mut draft = self.draft();
-        put_parked(&mut draft.batch, self.room.nid, key, &ParkedRow { failed: Some(error.to_string()), ..row })?;
+        let reason = error.to_string().chars().take(MAX_REASON_CHARS).collect();
+        put_parked(&mut draft.batch, self.room.nid, key, &ParkedRow { failed: Some(reason), ..row })?;
         self.apply(draft)
     }
 }
@@ -204,6 +216,13 @@ fn in_order_of_naming(mut missing: Vec<Want>, pdu: &Pdu, input: &Input) -> Vec<W
         Role::Prev => (2, place(pdu.prev_events(), want)),
     });
     missing
+}
+
+/// The bytes of a row, or a few more: 3 for the length of a text, 1 for a role, 64 for what is no list.
+fn bytes_of(row: &ParkedRow) -> usize {
+    let texts = row.state.iter().flatten().chain(&row.origin).map(|text| text.len().saturating_add(3));
+    let missing = row.missing.iter().map(|want| want.event_id.len().saturating_add(4));
+    texts.chain(missing).fold(row.pdu.len().saturating_add(64), usize::saturating_add)
 }
 
 /// The PDU of a parked input.

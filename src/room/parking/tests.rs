@@ -10,13 +10,16 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use ruma_common::OwnedEventId;
 use serde_json::{Value, json};
 
+use super::{MAX_BYTES, bytes_of};
 use crate::{
     ErrorKind, FirstVerdict, Input, Kind, Outcome, ParkedInput, Result, RoomServer, Ticket,
     encoding::{event_key::EventKey, json::Json, pdu::CanonicalEvent},
     kv::{self, Batch, Direction, Read, Store, TableId, Visit, memory::MemoryStore},
-    tables::{PARKED, specs},
+    room::{pipeline::Processed, writer::RoomWriter},
+    tables::{PARKED, rows::ParkedRow, specs},
     verify::tests::{
         room::{ALICE, Author, BOB, ROOM, Written, live, member, message, with_state},
         support::{is_whole, open, server},
@@ -76,7 +79,7 @@ fn textual_room() -> RoomServer {
 const AUTH: [&str; 2] = ["$create:a", "$alice:a"];
 
 fn assert_refused(outcome: Result<Outcome>, what: &str) {
-    let error = outcome.err().expect("it is refused");
+    let error = outcome.map(|_| ()).expect_err("it is refused");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains(what), "{error}");
 }
@@ -207,6 +210,80 @@ fn a_parked_copy_never_takes_the_place_of_a_stored_one() {
     assert!(matches!(again, Outcome::Duplicate { .. }), "{again:?}");
     take(&server, live(&gone));
     assert_eq!((redacted(&last), &shown(&server, &last.event_id)["content"]["body"]), (true, &json!("last")));
+    assert!(parked(&server).is_empty() && is_whole(&server));
+}
+
+fn ids(count: usize, id: impl Fn(usize) -> String) -> Vec<OwnedEventId> {
+    (0..count).map(|place| id(place).try_into().expect("an event ID")).collect()
+}
+
+#[test]
+fn a_supplied_state_just_beyond_the_bound_is_invalid_and_one_at_it_is_kept() {
+    let server = textual_room();
+    let pdu = textual("$x:a", message("late"), &["$gap:a"], &AUTH);
+    let told = |state: Vec<OwnedEventId>| Input { state: Some(state), ..Input::new(pdu.clone()) };
+    let text = |place: usize| format!("${place:0>47}:a");
+    let outcome = submit(&server, told(ids(Input::MAX_STATE_EVENTS + 1, text)));
+    assert_refused(outcome, "the supplied state has 500001 events, at most 500000 are allowed");
+    let long = |place: usize| format!("${place:0>252}:a");
+    let most = Input::MAX_STATE_BYTES / 255;
+    let bytes = format!("have {} bytes, at most 25165824 are allowed", (most + 1) * 255);
+    assert_refused(submit(&server, told(ids(most + 1, long))), &bytes);
+    assert!(parked(&server).is_empty() && is_whole(&server));
+
+    // All of them are lacking, so the row has each of them twice.
+    let outcome = take(&server, told(ids(Input::MAX_STATE_EVENTS, text)));
+    let Outcome::Parked(told) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(told.missing_state.len(), Input::MAX_STATE_EVENTS);
+    assert_eq!(parked(&server)[0].missing, told.missing_state);
+    assert!(is_whole(&server));
+}
+
+/// A room of version 1 without a queue before its writer, where no state is refused at the door.
+fn writer_of(server: &RoomServer) -> RoomWriter {
+    server.close().expect("closes");
+    let room = server.engine.rows().rooms().expect("readable").pop().expect("a room");
+    RoomWriter::open(server.engine.clone(), Arc::new(room)).expect("readable")
+}
+
+fn process(writer: &mut RoomWriter, input: &Input) -> Result<Processed> {
+    writer.process(input, Json::parse(&input.pdu).expect("JSON"))
+}
+
+/// The row of the one parked input.
+fn only_row(server: &RoomServer) -> ParkedRow {
+    let rows = server.engine.rows();
+    let room = rows.rooms().expect("readable").pop().expect("a room").nid;
+    let (_, key) = rows.all_parked(room).expect("readable").pop().expect("a parked input");
+    rows.parked(room, &key).expect("readable").expect("parked")
+}
+
+#[test]
+fn an_input_that_is_too_large_to_be_parked_is_invalid_and_the_room_goes_on() {
+    // What it waits for will turn out to be no state event.
+    let prev = format!("${:0>252}:a", 0);
+    let late = textual("$late:a", message("late"), &[&prev], &AUTH);
+    let told = |state: &[&str], times: usize| {
+        let state = state.repeat(times);
+        Input { state: Some(ids(state.len(), |place| state[place].to_owned())), ..Input::new(late.clone()) }
+    };
+    let server = textual_room();
+    assert!(process(&mut writer_of(&server), &told(&[&prev], 1)).is_ok());
+    let most = 1 + (MAX_BYTES - bytes_of(&only_row(&server))) / (prev.len() + 3);
+
+    let server = textual_room();
+    let mut writer = writer_of(&server);
+    let refused = process(&mut writer, &told(&[&prev], most + 1)).map(|processed| processed.outcome);
+    assert_refused(refused, "can be kept until it can be decided");
+    assert!(!writer.is_ahead() && parked(&server).is_empty() && is_whole(&server));
+    let kept = process(&mut writer, &told(&[&prev], most)).expect("it fits");
+    assert!(matches!(kept.outcome, Outcome::Parked(_)) && is_whole(&server));
+
+    let landed = process(&mut writer, &Input::new(textual(&prev, message("prev"), &["$alice:a"], &AUTH)));
+    writer.drive(landed.expect("valid").landed.expect("stored")).expect("writable");
+    assert!(only_row(&server).failed.is_some_and(|why| why.contains("no state event")) && is_whole(&server));
+    let decided = process(&mut writer, &told(&AUTH, 1)).expect("valid");
+    assert!(matches!(decided.outcome, Outcome::Accepted(_)), "{:?}", decided.outcome);
     assert!(parked(&server).is_empty() && is_whole(&server));
 }
 
