@@ -1,5 +1,7 @@
 //! The pool of writers, and the doors into it.
 
+mod event;
+
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,9 +11,9 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::{Condvar, Mutex, RwLock};
-use ruma_common::RoomVersionId;
 use rustc_hash::FxHashMap;
 
+use self::event::{heap_bytes, named_version, read, room_of};
 use super::{
     completion::{self, Done, Durability},
     lane::{Job, Lane, QueuedEvent},
@@ -20,10 +22,7 @@ use super::{
     work::Turn,
 };
 use crate::{
-    encoding::{
-        json::Json,
-        pdu::{MAX_PDU_BYTES, Pdu, room_id_hint},
-    },
+    encoding::json::Json,
     error::{Error, ErrorKind, Result},
     ids::RoomNid,
     room::{
@@ -32,10 +31,6 @@ use crate::{
         writer::RoomWriter,
     },
 };
-
-/// The most bytes of an event that are read. They are more than it may have in canonical form: `unsigned`, white space and
-/// escapes do not count there.
-const MAX_RAW_BYTES: usize = 1 << 20;
 
 /// How much may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -468,83 +463,4 @@ impl Shared {
             _ => Ok(writer),
         }
     }
-}
-
-/// The room version that an event names, if it is a create event. One that names none is of version 1, or was redacted:
-/// `told` is what is known of the room otherwise.
-fn named_version(json: &Json, told: Option<&RoomVersionId>) -> Result<Option<RoomVersionId>> {
-    let Some(version) = room_id_hint(json)?.room_version else { return Ok(None) };
-    let content = json.as_object().and_then(|event| event.get_object("content"));
-    let names_none = content.is_none_or(|content| content.get("room_version").is_none());
-    if let Some(told) = told.filter(|_| names_none)
-        && let Some(rules) = told.rules()
-        && Pdu::parse(json.clone(), &rules).is_ok_and(|pdu| pdu.is_redacted())
-    {
-        return Ok(Some(told.clone()));
-    }
-    known_version(version).map(Some)
-}
-
-fn known_version(version: &str) -> Result<RoomVersionId> {
-    let known = RoomVersionId::try_from(version).ok().filter(|version| version.rules().is_some());
-    known.ok_or_else(|| Error::invalid(format!("room version `{version}` is not known")))
-}
-
-/// Parses an event and drops `unsigned`: what waits takes memory for what counts alone.
-fn read(bytes: &[u8]) -> Result<Json> {
-    if bytes.len() > MAX_RAW_BYTES {
-        return Err(Error::invalid(format!(
-            "the event has {} bytes as it was sent, at most {MAX_RAW_BYTES} are read",
-            bytes.len()
-        )));
-    }
-    let mut json = Json::parse(bytes)
-        .map_err(|error| Error::invalid(format!("not JSON at byte {}: {}", error.offset, error.what)))?;
-    if let Json::Object(event) = &mut json {
-        event.remove("unsigned");
-        if bytes.len() > MAX_PDU_BYTES {
-            // The writer would say the same, but until then it would lie in the queue.
-            let mut canonical = Vec::new();
-            event.write_canonical(&mut canonical);
-            if canonical.len() > MAX_PDU_BYTES {
-                return Err(Error::invalid(format!(
-                    "the event has {} bytes, at most {MAX_PDU_BYTES} are allowed",
-                    canonical.len()
-                )));
-            }
-        }
-    }
-    Ok(json)
-}
-
-/// The bytes of memory that a value takes besides its own size.
-fn heap_bytes(json: &Json) -> usize {
-    match json {
-        Json::Null | Json::Bool(_) | Json::Int(_) => 0,
-        Json::Number(text) | Json::String(text) => text.len(),
-        Json::Array(elements) => {
-            elements.iter().map(|element| size_of::<Json>().saturating_add(heap_bytes(element))).sum()
-        }
-        Json::Object(object) => object
-            .iter()
-            .map(|(key, value)| {
-                size_of::<(Box<str>, Json)>().saturating_add(key.len()).saturating_add(heap_bytes(value))
-            })
-            .sum(),
-    }
-}
-
-/// The room of an event. From room version 12 on a create event has no `room_id`: its hash is the room's ID.
-fn room_of(json: &Json) -> Result<String> {
-    let hint = room_id_hint(json)?;
-    if let Some(room_id) = hint.room_id {
-        return Ok(room_id.to_owned());
-    }
-    let missing = || Error::invalid("`room_id` is missing");
-    let version = known_version(hint.room_version.ok_or_else(missing)?)?;
-    let rules = version.rules().ok_or_else(missing)?;
-    if !rules.authorization.room_create_event_id_as_room_id {
-        return Err(missing());
-    }
-    Ok(Pdu::parse(json.clone(), &rules)?.room_id().to_owned())
 }
