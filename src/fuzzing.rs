@@ -253,7 +253,8 @@ pub fn body(bytes: &[u8]) -> bool {
     beside::open(&rules, bytes, has)
 }
 
-/// A write-ahead log or manifest, or the file that names the manifest, as it is checked before RocksDB reads it; the check must end, and tell no place beyond it.
+/// A write-ahead log or manifest, or the file that names the manifest, as it is checked before RocksDB reads it; the check
+/// must end, and tell no place beyond it.
 pub fn wal(bytes: &[u8]) -> bool {
     assert!(wal::manifest_in(bytes).is_none_or(|name| !name.contains('/')), "a manifest in another directory");
     match wal::scan(bytes) {

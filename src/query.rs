@@ -207,7 +207,7 @@ impl<'v> Room<'v> {
         let mut parked = Vec::new();
         for (_, key) in rows.all_parked(self.row.nid)? {
             let Some(row) = rows.parked(self.row.nid, &key)? else { continue };
-            parked.push(crate::room::parking::parked_input(&self.row, row)?);
+            parked.push(crate::room::parking::parked_input(&self.row, row, &|event_id| self.find(event_id))?);
         }
         Ok(parked)
     }

@@ -109,8 +109,8 @@ impl RoomServer {
     /// # Errors
     ///
     /// `Busy` if a queue is full: nothing was taken, try again later. `Invalid` if the PDU is not JSON or names no room, and
-    /// if the supplied state is larger than [`Input::state`] says. `Unavailable` after [`RoomServer::close`], and for a room in quarantine. What is found later comes from the
-    /// [`Ticket`].
+    /// if the supplied state is larger than [`Input::state`] says. `Unavailable` after [`RoomServer::close`], and for a room
+    /// in quarantine. What is found later comes from the [`Ticket`].
     pub fn submit(&self, input: Input) -> Result<Ticket> {
         input.check_state()?;
         self.inputs.submit(input)

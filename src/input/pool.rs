@@ -161,8 +161,7 @@ impl Inputs {
     /// # Errors
     ///
     /// `Busy` if the room's queue or all of them together are full; `Invalid` if the PDU is not JSON, too large or names no
-    /// room;
-    /// `Unavailable` after `close`, and for a room in quarantine. Nothing is queued then.
+    /// room; `Unavailable` after `close`, and for a room in quarantine. Nothing is queued then.
     pub fn submit(&self, mut input: Input) -> Result<Ticket> {
         let closed = self.shared.closed.read();
         if *closed {

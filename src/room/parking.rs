@@ -19,6 +19,7 @@ use super::{
 use crate::{
     encoding::{cold, event_key::EventKey, json::Json, keys, pdu::Pdu},
     error::{Error, ErrorKind, Result},
+    ids::EventNid,
     tables::{
         PARKED,
         rows::{ParkedRow, Role, Room, Want, put_parked},
@@ -67,7 +68,7 @@ impl RoomWriter {
             kind: parked.kind.max(input.kind),
             state: input.state.clone().or(parked.state),
             local: parked.local || input.local,
-            origin: input.origin.clone().or(parked.origin),
+            origin: parked.origin.or_else(|| input.origin.clone()),
             ..input.clone()
         };
         // Whatever else the copies differ in, the first stays.
@@ -194,28 +195,44 @@ impl RoomWriter {
 }
 
 /// A parked input, for those who ask what is wanted.
-pub fn parked_input(room: &Room, mut row: ParkedRow) -> Result<ParkedInput> {
+pub fn parked_input(
+    room: &Room,
+    mut row: ParkedRow,
+    find: &dyn Fn(&str) -> Result<Option<EventNid>>,
+) -> Result<ParkedInput> {
     let pdu = parked_pdu(&row, &room.rules)?;
     let missing = std::mem::take(&mut row.missing);
     let failed = row.failed.clone();
     let input = input_of(row)?;
-    let missing = in_order_of_naming(missing, &pdu, &input);
+    let missing = in_order_of_naming(missing, &pdu, &input, find)?;
     let missing = missing.iter().map(|want| parse_id(&want.event_id)).collect::<Result<_>>()?;
     Ok(ParkedInput { event_id: parse_id(pdu.event_id())?, input, missing, failed })
 }
 
 /// What an input lacks, in the order in which it names them: auth events, events of the supplied state, prev events; before
-/// the auth events and those of the state what is lacking of their auth chains.
-fn in_order_of_naming(mut missing: Vec<Want>, pdu: &Pdu, input: &Input) -> Vec<Want> {
+/// the auth events and those of the state what is lacking of their auth chains, oldest first.
+fn in_order_of_naming(
+    missing: Vec<Want>,
+    pdu: &Pdu,
+    input: &Input,
+    find: &dyn Fn(&str) -> Result<Option<EventNid>>,
+) -> Result<Vec<Want>> {
     let supplied = input.state.iter().flatten().map(|event_id| event_id.as_str());
     let places: FxHashMap<&str, usize> = supplied.zip(0..).collect();
     let place = |events: &[Box<str>], want: &Want| events.iter().position(|event_id| **event_id == *want.event_id);
-    missing.sort_by_cached_key(|want| match want.role {
-        Role::Auth => (0, place(pdu.auth_events(), want)),
-        Role::State => (1, places.get(&*want.event_id).copied()),
-        Role::Prev => (2, place(pdu.prev_events(), want)),
-    });
-    missing
+    let mut placed = Vec::with_capacity(missing.len());
+    for want in missing {
+        let (role, place) = match want.role {
+            Role::Auth => (0, place(pdu.auth_events(), &want)),
+            Role::State => (1, places.get(&*want.event_id).copied()),
+            Role::Prev => (2, place(pdu.prev_events(), &want)),
+        };
+        // Of what is stored, only the body is lacking: it can be had back once those of its auth events are here.
+        let stored = if want.role == Role::Prev { None } else { find(&want.event_id)? };
+        placed.push(((role, stored.is_none(), stored, place), want));
+    }
+    placed.sort_by_key(|(place, _)| *place);
+    Ok(placed.into_iter().map(|(_, want)| want).collect())
 }
 
 /// The bytes of a row, or a few more: 3 for the length of a text, 1 for a role, 64 for what is no list.

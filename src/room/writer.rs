@@ -74,9 +74,10 @@ impl RoomWriter {
         &self.room
     }
 
-    /// Tells whether an error left the writer ahead of the store, so that it must be made anew.
+    /// Tells whether an error left the writer ahead of the store, so that it must be made anew: one of a room that the store
+    /// does not know has its version from an input that was refused.
     pub fn is_ahead(&self) -> bool {
-        self.pending.is_some() || self.log.last().number() != self.head.last_snapshot
+        !self.registered || self.pending.is_some() || self.log.last().number() != self.head.last_snapshot
     }
 
     pub(super) fn draft(&self) -> Draft {

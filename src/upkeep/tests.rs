@@ -144,6 +144,11 @@ fn auth_events_without_a_body_are_wanted_with_those_of_their_chain_oldest_first(
     assert!(parked.missing_auth.ends_with(&[join.event_id.as_str().try_into().expect("an event ID")]));
     assert!(parked.missing_auth.contains(&gone.event_id.as_str().try_into().expect("an event ID")));
     assert!(is_whole(&scene.server));
+    {
+        let view = scene.server.view();
+        let told = view.room(ROOM).expect("readable").expect("here").parked().expect("readable");
+        assert_eq!(told[0].missing, parked.missing_auth, "told anew, as at first");
+    }
     for wanted in &parked.missing_auth {
         let all = [&scene.bob, &gone, &join];
         let again = all.into_iter().find(|event| event.event_id == *wanted).expect("one of them");

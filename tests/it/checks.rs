@@ -393,3 +393,15 @@ fn a_deep_chain_delivered_backwards_is_decided() {
     assert_eq!((got.counts().events, got.counts().parked), (told.counts().events, 0));
     assert_eq!(got.current_summary(), told.current_summary());
 }
+
+/// Anyone can send a create event for any room ID, of any version.
+#[test]
+fn a_create_event_that_was_refused_says_nothing_of_the_room() {
+    let mut scene = Scene::new("!claimed:a.example");
+    let content = json!({ "creator": MODERATOR, "room_version": "6" });
+    let make = Make { sender: MODERATOR, event_type: "m.room.create", state_key: Some(""), content, auth: vec![] };
+    let claimed = scene.pdu(&make, &[]);
+    let error = scene.submit(Input::new(claimed)).expect_err("the room is of another server");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    start(&mut scene);
+}
