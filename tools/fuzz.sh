@@ -2,7 +2,7 @@
 # Runs fuzz targets, each for some seconds. Stops at the first finding.
 # usage: tools/fuzz.sh SECONDS [TARGET...]        (default: all targets)
 #
-# ROOMSERVER_FUZZ_SANITIZER=none runs five to ten times as many inputs a second: the address sanitizer, the default, looks
+# ROOMSERVER_FUZZ_SANITIZER=none runs several times as many inputs a second: the address sanitizer, the default, looks
 # at the dependencies, since the library has no unsafe code. ROOMSERVER_FUZZ_RUNS=N ends a target after N inputs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
