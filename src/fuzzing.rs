@@ -8,7 +8,6 @@ use ruma_common::{
     RoomVersionId,
     room_version_rules::{EventIdFormatVersion, RoomVersionRules},
 };
-
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{

@@ -13,14 +13,6 @@ use crate::{
     tables::{EVENT_BODIES, EVENT_IDS, EVENT_INDEX, EVENT_ROWS, Share, TABLES},
 };
 
-/// The blocks that JSON is put into; the last are those of our bodies.
-const JSON: [Layout; 4] = [
-    Layout { block: 16, level: None, dictionary: 0, filter: true },
-    Layout { block: 16, level: Some(3), dictionary: 0, filter: true },
-    Layout { block: 16, level: Some(3), dictionary: 64, filter: true },
-    Layout { block: 8, level: Some(9), dictionary: 64, filter: false },
-];
-
 /// Events that a dictionary is trained on.
 const TRAINING: u32 = 20_000;
 /// Bytes of the dictionary for single events.
@@ -123,19 +115,20 @@ fn json_forms(scratch: &Path, place: usize, events: &Events, dictionary: &[u8]) 
         ("JSON, zstd-3 one by one".to_owned(), one_by_one(texts(), &[])?),
         ("JSON, zstd-3 one by one, dictionary of 110 KiB".to_owned(), one_by_one(texts(), dictionary)?),
     ];
-    let store = compared(scratch, &format!("json-{place}"), &JSON)?;
+    let layouts = json_layouts();
+    let store = compared(scratch, &format!("json-{place}"), &layouts)?;
     let mut writer = Writer::new(&*store);
     let mut numbers = vec![0usize; events.rooms.len()];
     for event in &events.events {
         let Some(number) = numbers.get_mut(event.room) else { continue };
         let key = key(event.room, *number)?;
         *number += 1;
-        for table in (0..).take(JSON.len()) {
+        for table in (0..).take(layouts.len()) {
             writer.put(TableId(table), key.clone(), event.pdu.clone())?;
         }
     }
     writer.finish()?;
-    for (table, layout) in (0..).zip(JSON) {
+    for (table, layout) in (0..).zip(layouts) {
         let bytes = bytes_each(&*store, TableId(table), events.events.len())?;
         forms.push((format!("JSON in blocks of {}", layout.name()), bytes));
     }
@@ -218,6 +211,13 @@ fn by_class(scratch: &Path, own: &Arc<dyn Store>, events: &Events, dictionary: &
             .to_vec(),
         rows: figures,
     })
+}
+
+/// The blocks that JSON is put into: some that are usual, and those of our bodies.
+fn json_layouts() -> [Layout; 4] {
+    let usual = |level, dictionary| Layout { block: 16, level, dictionary, filter: true };
+    let [_, bodies] = own_layouts();
+    [usual(None, 0), usual(Some(3), 0), usual(Some(3), 64), bodies]
 }
 
 /// How rows and bodies are laid out.

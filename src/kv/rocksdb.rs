@@ -118,10 +118,11 @@ impl RocksStore {
         // Again, since another process may have made a store before it gave the lock back.
         if directory::inspect(directory)? == Found::Store {
             super::wal::check(directory)?;
-            if let Some(guard) = guard {
+            let found = families_in(directory)?;
+            if let Some(guard) = guard.filter(|guard| found.iter().any(|name| name == guard.table)) {
                 guard.ask(directory)?;
             }
-            check_families(directory, &specs)?;
+            check_families(directory, &found, &specs)?;
         }
         let cache = Cache::new_lru_cache(cache_bytes(options));
         let mut database = database_options(options);
@@ -405,10 +406,14 @@ fn usual(specs: &[TableSpec]) -> Vec<(TableSpec, Tuning)> {
     specs.iter().map(|spec| (*spec, Tuning::of(spec.access))).collect()
 }
 
+/// The names of the tables in `directory`.
+fn families_in(directory: &Path) -> Result<Vec<String>> {
+    DB::list_cf(&Options::default(), directory)
+        .map_err(|error| failure(format!("the tables in {} cannot be listed", directory.display()), error))
+}
+
 /// Refuses tables that are not asked for, and databases of other applications.
-fn check_families(directory: &Path, specs: &[TableSpec]) -> Result<()> {
-    let found = DB::list_cf(&Options::default(), directory)
-        .map_err(|error| failure(format!("the tables in {} cannot be listed", directory.display()), error))?;
+fn check_families(directory: &Path, found: &[String], specs: &[TableSpec]) -> Result<()> {
     let known = |name: &String| specs.iter().any(|spec| spec.name == name);
     if let Some(name) = found.iter().find(|name| !known(name) && *name != DEFAULT_COLUMN_FAMILY_NAME) {
         let message = format!("the store in {} has a table {name:?} that is not asked for", directory.display());

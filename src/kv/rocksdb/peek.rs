@@ -19,13 +19,11 @@ pub struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Asks about the store in `directory`, whose logs have been checked. Nothing is written there.
+    /// Asks about the store in `directory`, which has the table, and whose logs have been checked. Nothing is written
+    /// there.
     pub(super) fn ask(&self, directory: &Path) -> Result<()> {
         let unreadable = |error| failure(format!("the store in {} cannot be read", directory.display()), error);
         let mut options = Options::default();
-        if !DB::list_cf(&options, directory).map_err(unreadable)?.iter().any(|name| name == self.table) {
-            return Ok(());
-        }
         // Opens no more of a large store's files than it needs.
         options.set_max_open_files(16);
         let families = [DEFAULT_COLUMN_FAMILY_NAME, self.table];
