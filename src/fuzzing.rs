@@ -28,8 +28,9 @@ use crate::{
     resolution::content::Content,
     tables::{
         event_ids::{decode_candidates, encode_candidates},
+        parked::ParkedRow,
         rows::{
-            ParkedRow, RoomRow, decode_current, decode_happening, decode_membership, decode_number, encode_current,
+            RoomRow, decode_current, decode_happening, decode_membership, decode_number, encode_current,
             encode_happening,
         },
     },
@@ -290,6 +291,7 @@ pub fn cold_row(bytes: &[u8]) -> bool {
 /// Keys: any bytes as the keys that are read, and six numbers, the parts of two keys of each numeric shape.
 pub fn keys(bytes: &[u8]) -> bool {
     let _ = (keys::last_number(bytes), keys::block_of(bytes), keys::tuple_of_current(bytes));
+    let _ = (keys::parts_of_wait(bytes), keys::parts_of_wanted(bytes));
     let Some((left, bytes)) = key_parts(bytes) else { return false };
     let Some((right, _)) = key_parts(bytes) else { return false };
     let [a, b] = [left, right].map(|(room, event, child)| keys::auth_child(room, event, child));

@@ -70,22 +70,29 @@ impl<'s> View<'s> {
         Rows::new(&*self.read)
     }
 
-    /// All rooms, in the order in which they came.
+    /// All rooms, in the order in which they came. A room is one from the moment on in which its create event is accepted.
     ///
     /// # Errors
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
     pub fn rooms(&'s self) -> Result<Vec<Room<'s>>> {
-        self.rows().rooms()?.into_iter().map(|row| self.open(Arc::new(row))).collect()
+        let mut rooms = Vec::new();
+        for row in self.rows().rooms()? {
+            rooms.extend(self.open(row)?);
+        }
+        Ok(rooms)
     }
 
-    /// A room by its ID.
+    /// A room by its ID; `None` if it has not begun, since its create event was not accepted yet.
     ///
     /// # Errors
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
     pub fn room(&'s self, room_id: &str) -> Result<Option<Room<'s>>> {
-        self.rows().room_by_id(room_id)?.map(|row| self.open(Arc::new(row))).transpose()
+        match self.rows().room_by_id(room_id)? {
+            Some(row) => self.open(row),
+            None => Ok(None),
+        }
     }
 
     /// The rooms that have an event of this ID: at most one, unless servers reuse the textual IDs of room versions 1
@@ -95,8 +102,11 @@ impl<'s> View<'s> {
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
     pub fn rooms_of_event(&'s self, event_id: &str) -> Result<Vec<Room<'s>>> {
-        let rooms = self.rows().rooms_of_event(event_id)?;
-        rooms.into_iter().map(|(row, _)| self.open(Arc::new(row))).collect()
+        let mut rooms = Vec::new();
+        for (row, _) in self.rows().rooms_of_event(event_id)? {
+            rooms.extend(self.open(row)?);
+        }
+        Ok(rooms)
     }
 
     /// The rooms in which a user has a membership.
@@ -110,9 +120,10 @@ impl<'s> View<'s> {
         rooms.into_iter().map(|(room, membership)| Ok((parse_room_id(&room.id)?, membership))).collect()
     }
 
-    fn open(&'s self, row: Arc<rows::Room>) -> Result<Room<'s>> {
+    /// The room of a row; `None` if it has not begun: then it has parked inputs and nothing else.
+    fn open(&'s self, row: rows::Room) -> Result<Option<Room<'s>>> {
         let head = self.rows().head(row.nid)?;
-        Ok(Room { view: self, row, head })
+        Ok(head.create.is_some().then(|| Room { view: self, row: Arc::new(row), head }))
     }
 }
 

@@ -3,13 +3,16 @@
 //! Everything here runs under the room's writer: at most one thread at a time is in a room. Nothing else allocates event
 //! numbers or commits a batch.
 
+mod checks;
 pub mod collect;
 mod commit;
 mod copies;
+pub mod drive;
 pub mod engine;
 mod extremities;
 mod facts;
-pub mod incoming;
+mod incoming;
+mod list_builder;
 mod merge;
 pub mod outcome;
 pub mod parking;
@@ -17,4 +20,7 @@ mod pipeline;
 pub mod purge;
 mod references;
 pub mod sealing;
+mod wanted;
 pub mod writer;
+
+pub use checks::reason_text;

@@ -4,6 +4,7 @@ pub mod bodies;
 pub mod event_ids;
 pub mod interning;
 mod membership;
+pub mod parked;
 pub mod purges;
 pub mod rows;
 mod scans;
@@ -120,8 +121,10 @@ tables! {
     USER_ROOMS = "user_rooms" { "user room" => "sealed: membership", Derived, Scan, Other, by_room: false }
     /// Inputs that wait for other events.
     PARKED = "parked" { "room event_key" => "sealed: cold row: the input, what it lacks", Truth, Point, Other, by_room: true }
-    /// Parked inputs by the event that they wait for.
-    WAITS = "waits" { "room event_key waiting_key" => "sealed: place among what it lacks", Truth, Scan, Other, by_room: true }
+    /// Parked inputs by those events of a supplied state, or of an auth chain, that they wait for one after the other.
+    WAITS = "waits" { "room event_key waiting_key" => "sealed: place among what it lacks, place in the order of parking", Truth, Scan, Other, by_room: true }
+    /// Parked inputs of all rooms by each auth event and prev event that they lack.
+    WANTED = "wanted" { "event_key room place in the order of parking" => "sealed: waiting_key", Derived, Scan, Other, by_room: false }
 }
 
 /// The tables as a backend opens them.

@@ -134,6 +134,7 @@ fn verify(read: &dyn Read, found: &mut dyn FnMut(&Problem)) -> Result<Report> {
     let purges = rooms::check_purges(&mut check, &rooms, last_room)?;
     server_wide::check_index(&mut check, &purges)?;
     server_wide::check_memberships(&mut check, &purges)?;
+    server_wide::check_wanted(&mut check, &purges)?;
     rooms::check_strays(&mut check, &rooms.union(&purges).copied().collect())?;
     Ok(check.report())
 }

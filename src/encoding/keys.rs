@@ -49,14 +49,49 @@ pub fn prev_child(room: RoomNid, prev: &EventKey, child: EventNid) -> Vec<u8> {
     [prev_children(room, prev).as_slice(), &child.number().to_be_bytes()].concat()
 }
 
-/// `room event_key`: the events that name this prev event, and their mark; also a parked input by its event.
+/// `room event_key`: the events that name this prev event, and their mark.
 pub fn prev_children(room: RoomNid, prev: &EventKey) -> Vec<u8> {
-    [&self::room(room), prev.as_bytes().as_slice()].concat()
+    event_of_room(room, prev)
+}
+
+/// `room event_key`: the parked input of an event.
+pub fn parked(room: RoomNid, event: &EventKey) -> Vec<u8> {
+    event_of_room(room, event)
 }
 
 /// `room wanted waiting`: an event that is wanted and the parked event that waits for it.
 pub fn wait(room: RoomNid, wanted: &EventKey, waiting: &EventKey) -> Vec<u8> {
-    [prev_children(room, wanted).as_slice(), waiting.as_bytes()].concat()
+    [waits_for(room, wanted).as_slice(), waiting.as_bytes()].concat()
+}
+
+/// `room wanted`: the parked events that wait for one event.
+pub fn waits_for(room: RoomNid, wanted: &EventKey) -> Vec<u8> {
+    event_of_room(room, wanted)
+}
+
+/// The wanted and the waiting event in the key of a wait, if it has these parts.
+pub fn parts_of_wait(key: &[u8]) -> Option<(EventKey, EventKey)> {
+    let (rest, waiting) = key.split_last_chunk::<32>()?;
+    let (_, wanted) = rest.split_last_chunk::<32>()?;
+    Some((EventKey::from_bytes(*wanted), EventKey::from_bytes(*waiting)))
+}
+
+/// `wanted room order`: an event that is wanted, and the place in the order of parking of an input that waits for it.
+pub fn wanted(wanted: &EventKey, room: RoomNid, order: u32) -> Vec<u8> {
+    [wanted_in_room(wanted, room).as_slice(), &order.to_be_bytes()].concat()
+}
+
+/// `wanted room`: the inputs of one room that wait for an event.
+pub fn wanted_in_room(wanted: &EventKey, room: RoomNid) -> Vec<u8> {
+    [wanted.as_bytes().as_slice(), &self::room(room)].concat()
+}
+
+/// The wanted event, the room and the place in the order of parking in a key of what is wanted, if it has these parts.
+pub fn parts_of_wanted(key: &[u8]) -> Option<(EventKey, RoomNid, u32)> {
+    let (rest, order) = key.split_last_chunk::<4>()?;
+    let (wanted, room) = rest.split_last_chunk::<4>()?;
+    let wanted = EventKey::from_bytes(wanted.try_into().ok()?);
+    Some((wanted, RoomNid::new(u32::from_be_bytes(*room))?, u32::from_be_bytes(*order)))
 }
 
 /// `room type key`
@@ -96,6 +131,10 @@ pub fn last_number(key: &[u8]) -> Option<u32> {
     key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
+fn event_of_room(room: RoomNid, event: &EventKey) -> Vec<u8> {
+    [&self::room(room), event.as_bytes().as_slice()].concat()
+}
+
 fn pair(first: u32, second: u32) -> [u8; 8] {
     ((u64::from(first) << 32) | u64::from(second)).to_be_bytes()
 }
@@ -126,7 +165,13 @@ mod tests {
         assert_eq!(auth_child(one, two, two), [0, 0, 0, 1, 0, 0, 2, 3, 0, 0, 2, 3]);
         assert_eq!(prev_children(one, &prev), [&[0, 0, 0, 1][..], &[7; 32]].concat());
         assert_eq!(prev_child(one, &prev, two), [&[0, 0, 0, 1][..], &[7; 32], &[0, 0, 2, 3]].concat());
+        assert_eq!(parked(one, &prev), prev_children(one, &prev));
+        assert_eq!(parts_of_wait(&wait(one, &prev, &other)), Some((prev, other)));
         assert_eq!(wait(one, &prev, &other), [&[0, 0, 0, 1][..], &[7; 32], &[8; 32]].concat());
+        let wanted_key = [&[7; 32][..], &[0, 0, 0, 1, 0, 0, 0, 5]].concat();
+        assert_eq!(wanted(&prev, one, 5), wanted_key);
+        assert_eq!(parts_of_wanted(&wanted_key), Some((prev, one, 5)));
+        assert_eq!(wanted_in_room(&prev, one), [&[7; 32][..], &[0, 0, 0, 1]].concat());
         assert_eq!(current(one, StateTuple { event_type, state_key: user }), [0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 6, 0]);
         assert_eq!(current_of_type(one, event_type), [0, 0, 0, 1, 0, 0, 0, 5]);
         assert_eq!(user_room(user, one), [0, 0, 6, 0, 0, 0, 0, 1]);

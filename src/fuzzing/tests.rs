@@ -21,7 +21,7 @@ use crate::encoding::{
     list::{BlockNid, Fence, List},
     pack::{LogRow, Pack, RowRef, Seal},
 };
-use crate::tables::rows::{Role, Want};
+use crate::tables::parked::{Role, Want};
 
 /// Door and file name -> bytes.
 type Seeds = BTreeMap<(&'static str, String), Vec<u8>>;
@@ -103,6 +103,7 @@ fn parked() -> ParkedRow {
         pdu: b"{}".to_vec(),
         missing: vec![want("$a", Role::State), want("$c", Role::Prev), want("$d", Role::Auth)],
         failed: None,
+        parked_at: 7,
     }
 }
 

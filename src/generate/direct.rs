@@ -10,6 +10,7 @@ use crate::{
     input::Sealer,
     kv::Store,
     room::{
+        drive::Driving,
         engine::Engine,
         outcome::{Input, Outcome},
         writer::RoomWriter,
@@ -25,6 +26,7 @@ pub struct Direct {
 /// The writer of one room.
 pub struct DirectWriter {
     writer: RoomWriter,
+    driving: Driving,
 }
 
 impl Direct {
@@ -50,7 +52,7 @@ impl Direct {
     /// `Invalid` if its version is not known.
     pub fn begin(&self, room_id: &str, version: &RoomVersionId) -> Result<DirectWriter> {
         let row = self.engine.new_room(room_id, version)?;
-        Ok(DirectWriter { writer: RoomWriter::begin(self.engine.clone(), row) })
+        Ok(DirectWriter { writer: RoomWriter::begin(self.engine.clone(), row), driving: Driving::default() })
     }
 }
 
@@ -64,7 +66,12 @@ impl DirectWriter {
         let json = Json::parse(&input.pdu).map_err(|error| Error::invalid(error.what))?;
         let processed = self.writer.process(input, json)?;
         if let Some(landed) = processed.landed {
-            self.writer.drive(landed)?;
+            self.driving.landed(landed.key);
+            while !self.driving.is_empty() {
+                if let Some(landed) = self.writer.drive(&mut self.driving)?.landed {
+                    self.driving.landed(landed.key);
+                }
+            }
         }
         Ok(processed.outcome)
     }

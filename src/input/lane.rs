@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::{ticket::Promise, work::Work};
 use crate::{
-    encoding::json::Json,
+    encoding::{event_key::EventKey, json::Json},
     room::{outcome::Input, writer::RoomWriter},
 };
 
@@ -16,6 +16,8 @@ pub(super) enum Job {
     Event(Box<QueuedEvent>),
     /// Parked inputs to look at again after the store was opened.
     Recover,
+    /// An event landed in another room, which parked inputs of this one name.
+    Landed(EventKey),
     /// What the engine itself has to do in the room.
     Work(Work),
 }

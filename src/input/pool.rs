@@ -26,9 +26,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     ids::RoomNid,
     room::{
+        drive::{Driving, Step},
         engine::Engine,
         outcome::{Input, Outcome},
-        writer::RoomWriter,
+        writer::{Landed, RoomWriter},
     },
 };
 
@@ -344,10 +345,15 @@ impl Shared {
         let event = match job {
             Job::Event(event) => *event,
             Job::Recover => {
-                Self::guard(lane, writer, |writer| {
-                    self.open(lane, writer, None)?.recover()?;
-                    Ok(())
-                });
+                let mut driving = Driving::default();
+                driving.everything();
+                self.drive(lane, writer, driving);
+                return;
+            }
+            Job::Landed(key) => {
+                let mut driving = Driving::default();
+                driving.landed(key);
+                self.drive(lane, writer, driving);
                 return;
             }
             Job::Work(work) => {
@@ -381,10 +387,32 @@ impl Shared {
         let (result, sequence) = answer;
         let _gone = done.send(Done { promise, result, sequence, bytes });
         if let Some(landed) = landed {
+            let mut driving = Driving::default();
+            self.landed(landed, &mut driving);
+            self.drive(lane, writer, driving);
+        }
+    }
+
+    fn landed(&self, landed: Landed, driving: &mut Driving) {
+        driving.landed(landed.key);
+        for room in landed.elsewhere {
+            let lane = self.lane(&room);
+            let mut queue = lane.queue.lock();
+            queue.jobs.push_back(Job::Landed(landed.key));
+            self.schedule(&lane, &mut queue);
+        }
+    }
+
+    fn drive(&self, lane: &Lane, writer: &mut Option<RoomWriter>, mut driving: Driving) {
+        while !driving.is_empty() {
+            let mut step = Step::default();
             Self::guard(lane, writer, |writer| {
-                self.open(lane, writer, None)?.drive(landed)?;
+                step = self.open(lane, writer, None)?.drive(&mut driving)?;
                 Ok(())
             });
+            if let Some(landed) = step.landed {
+                self.landed(landed, &mut driving);
+            }
         }
     }
 
@@ -408,7 +436,7 @@ impl Shared {
                 if !matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound) {
                     tracing::warn!(room = %lane.room_id, %error, "an input failed");
                 }
-                *writer = writer.take().filter(|writer| error.kind() == ErrorKind::Invalid && !writer.is_ahead());
+                *writer = writer.take().filter(|writer| error.kind() == ErrorKind::Invalid && writer.is_registered());
             }
             Err(panic) => {
                 *writer = None;

@@ -13,8 +13,8 @@ use crate::{
     error::{Error, Result},
     ids::EventNid,
     room::{
-        incoming::reason_text,
         outcome::{Kind, Position, StateId},
+        reason_text,
     },
     tables::bodies::Bodies,
 };

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
+use ruma_common::OwnedEventId;
+
 use super::{
-    incoming::reason_text,
-    merge::Changed,
-    outcome::{Kind, Outcome, Position},
-    pipeline::{Processed, describe},
-    references::{References, parse_id},
-    writer::{Draft, RoomWriter},
+    checks::reason_text,
+    outcome::{Accepted, Kind, Outcome, Position, StateChange, StateId, parse_id},
+    parking::ParkedInputRow,
+    references::References,
+    writer::{Changed, Draft, Landed, Processed, RoomWriter},
 };
 use crate::{
     encoding::{
         event_row::{EventRow, Remains, States, Verdict},
-        head::Current,
+        head::{Current, RoomHead},
         keys,
         pdu::Pdu,
     },
-    error::{Error, Result},
+    error::Result,
     ids::{EventNid, SnapshotNid},
     resolution::{AuthEvent, content::Content},
     state::difference::differences,
@@ -29,23 +30,6 @@ use crate::{
         rows::{CurrentEntry, Happening, put_current, put_event_row, put_position, put_prev_child},
     },
 };
-
-impl Draft {
-    /// Takes the next event number.
-    pub(super) fn next_event(&mut self) -> Result<EventNid> {
-        let nid = self.head.last_event.checked_add(1).and_then(EventNid::new);
-        let nid = nid.ok_or_else(|| Error::internal("all event numbers of a room are taken"))?;
-        self.head.last_event = nid.number();
-        Ok(nid)
-    }
-
-    /// Takes the next position.
-    pub(super) fn next_position(&mut self) -> Result<u32> {
-        let position = self.head.last_position.checked_add(1);
-        self.head.last_position = position.ok_or_else(|| Error::internal("all positions of a room are taken"))?;
-        Ok(self.head.last_position)
-    }
-}
 
 impl RoomWriter {
     /// Puts the rows of an event that is stored, or gets its place in the graph; `pdu` is the copy that is kept.
@@ -110,7 +94,7 @@ impl RoomWriter {
         let bodies = facts.bodies().with_arriving(nid, identity);
         for child in children {
             let mut row = rows.event_row(self.room.nid, *child)?;
-            let pdu = self.stored_pdu(*child, &row)?;
+            let pdu = facts.stored_pdu(*child, &row)?;
             for (prev, prev_key) in row.prev_events.iter_mut().zip(pdu.prev_keys()) {
                 if *prev_key == identity.key {
                     *prev = Some(nid);
@@ -131,7 +115,7 @@ impl RoomWriter {
         draft: &mut Draft,
     ) -> Result<()> {
         let Draft { batch, used, .. } = draft;
-        bodies.put(batch, used, (nid, row), pdu, &|key| self.find(key))?;
+        bodies.put(batch, used, (nid, row), pdu, &|key| self.facts().find(key))?;
         Ok(())
     }
 
@@ -179,37 +163,80 @@ impl RoomWriter {
         Ok(changes)
     }
 
-    /// Commits a decided event.
+    /// Commits a decided event; `parked` is its parked input, if there was one.
     pub(super) fn commit(
         &mut self,
         pdu: &Pdu,
-        nid: EventNid,
-        row: &EventRow,
+        (nid, row): (EventNid, &EventRow),
         event: Arc<AuthEvent>,
         changes: Vec<Changed>,
+        parked: Option<&ParkedInputRow>,
         mut draft: Draft,
     ) -> Result<Processed> {
         let key = pdu.key();
-        self.unpark(&key, &mut draft)?;
-        // Rooms share index rows: nobody may read this one between our reading and our writing it.
+        if let Some(parked) = parked {
+            self.facts().forget_parked(parked, &mut draft)?;
+        }
+        let outcome = self.outcome(pdu, (nid, row), &changes, &draft.head)?;
+        let lists = self.head.seals.clone();
+        // Rooms share index rows: nobody may read this one between our reading and our writing it. Nor may an input of
+        // another room that names this event be parked meanwhile, since nothing would wake it.
         let engine = self.engine.clone();
         let index = engine.index_lock(&key);
         engine.rows().put_index(&mut draft.batch, &key, self.room.nid, nid)?;
-        let sequence = self.apply(draft)?;
+        let elsewhere = self.facts().wanted_elsewhere(&key)?;
+        let sequence = self.store(draft)?;
         drop(index);
+        self.note_lists_due(&lists);
         self.engine.keys.insert((self.room.nid, key), nid);
         self.engine.events.insert((self.room.nid, nid), event);
         for (tuple, _, after) in &changes {
             self.engine.current.insert((self.room.nid, *tuple), *after);
         }
+        Ok(Processed { outcome, sequence, landed: Some(Landed { key, elsewhere }) })
+    }
+
+    /// What is told of a decided event. `head` is the one after it.
+    fn outcome(
+        &self,
+        pdu: &Pdu,
+        (nid, row): (EventNid, &EventRow),
+        changes: &[Changed],
+        head: &RoomHead,
+    ) -> Result<Outcome> {
         let event_id = parse_id(pdu.event_id())?;
         let position = Position(row.position);
-        let outcome = match &row.verdict {
-            Verdict::Accepted => Outcome::Accepted(describe(self, nid, row, event_id, changes)?),
-            Verdict::SoftFailed(why) => Outcome::SoftFailed { event_id, position, reason: reason_text(why) },
-            Verdict::Rejected(why) => Outcome::Rejected { event_id, position, reason: reason_text(why) },
+        match &row.verdict {
+            Verdict::Accepted => {}
+            Verdict::SoftFailed(why) => {
+                return Ok(Outcome::SoftFailed { event_id, position, reason: reason_text(why) });
+            }
+            Verdict::Rejected(why) => return Ok(Outcome::Rejected { event_id, position, reason: reason_text(why) }),
+        }
+        let facts = self.facts();
+        let id = |event: EventNid| -> Result<OwnedEventId> {
+            if event == nid { Ok(event_id.clone()) } else { facts.event_id(event) }
         };
-        Ok(Processed { outcome, sequence, landed: Some(key) })
+        let mut described = Vec::with_capacity(changes.len());
+        for (tuple, before, after) in changes {
+            let (event_type, state_key) = self.engine.interner.names(&**self.engine.store(), *tuple)?;
+            described.push(StateChange {
+                event_type: event_type.to_string(),
+                state_key: state_key.to_string(),
+                before: before.map(id).transpose()?,
+                after: after.map(id).transpose()?,
+            });
+        }
+        let state = |snapshot| StateId { room: self.room.nid, snapshot };
+        let extremities = head.extremities.iter().map(|extremity| id(*extremity)).collect::<Result<_>>()?;
+        Ok(Outcome::Accepted(Accepted {
+            position,
+            state_before: row.states.map(|states| state(states.before)),
+            state_after: row.states.map(|states| state(states.after)),
+            changes: described,
+            extremities,
+            event_id,
+        }))
     }
 
     /// Stores the body of an event again that garbage collection dropped, if all its auth events have theirs and there is
@@ -219,7 +246,7 @@ impl RoomWriter {
             return Ok(None);
         }
         for auth in &row.auth_events {
-            if !self.has_body(*auth)? {
+            if !self.facts().has_body(*auth)? {
                 return Ok(None);
             }
         }
@@ -235,5 +262,15 @@ impl RoomWriter {
         }
         draft.head.collected.bodies = draft.head.collected.bodies.saturating_sub(1);
         self.apply(draft).map(Some)
+    }
+
+    /// Stores the full copy of an event of which only a redacted one was here. The verdict stays, and what decides.
+    pub(super) fn replace_body(&mut self, nid: EventNid, row: &EventRow, pdu: &Pdu) -> Result<u64> {
+        if !self.facts().stored_pdu(nid, row)?.is_redacted() {
+            return Ok(self.engine.last_sequence());
+        }
+        let mut draft = self.draft();
+        self.put_body(self.facts().bodies(), (nid, row), pdu, &mut draft)?;
+        self.apply(draft)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::writer::RoomWriter;
+use super::facts::RoomFacts;
 use crate::{
     encoding::{event_row::EventRow, json::Json, pdu::Pdu, redaction::redact},
     error::{Error, Result},
@@ -28,7 +28,7 @@ impl Copies<'_> {
     }
 }
 
-impl RoomWriter {
+impl RoomFacts<'_> {
     /// The copies of an event of which one is at hand and another, if it is an outlier, is stored.
     pub(super) fn copies<'p>(&self, pdu: &'p Pdu, outlier: Option<EventNid>) -> Result<Copies<'p>> {
         let Some(nid) = outlier else {
@@ -50,18 +50,8 @@ impl RoomWriter {
 
     /// The stored PDU of an event.
     pub(super) fn stored_pdu(&self, nid: EventNid, row: &EventRow) -> Result<Pdu> {
-        let body = self.facts().bodies().load_beside(nid, row)?;
+        let body = self.bodies().load_beside(nid, row)?;
         let wrong = |_| Error::internal("a stored body is not JSON");
         Pdu::parse(Json::parse(&body).map_err(wrong)?, &self.room.rules)
-    }
-
-    /// Stores the full copy of an event of which only a redacted one was here. The verdict stays, and what decides.
-    pub(super) fn replace_body(&mut self, nid: EventNid, row: &EventRow, pdu: &Pdu) -> Result<u64> {
-        if !self.stored_pdu(nid, row)?.is_redacted() {
-            return Ok(self.engine.last_sequence());
-        }
-        let mut draft = self.draft();
-        self.put_body(self.facts().bodies(), (nid, row), pdu, &mut draft)?;
-        self.apply(draft)
     }
 }

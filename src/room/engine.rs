@@ -1,15 +1,18 @@
 //! What the rooms of a store share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 use quick_cache::{Weighter, sync::Cache};
 use ruma_common::RoomVersionId;
 
-use super::sealing::Sealing;
+use super::{sealing::Sealing, wanted::Wanted};
 use crate::{
     encoding::{event_key::EventKey, head::RoomHead},
     error::{Error, Result},
@@ -38,10 +41,21 @@ pub struct Engine {
     pub keys: Cache<(RoomNid, EventKey), EventNid>,
     /// Entries of current states. Only a room's writer adds to it and changes it.
     pub current: Cache<(RoomNid, StateTuple), Option<EventNid>>,
+    /// What parked inputs lack.
+    pub(super) wanted: Wanted,
     rooms: Cache<Box<str>, Arc<Room>>,
-    last_room: Mutex<u32>,
+    room_numbers: Mutex<RoomNumbers>,
     last_sequence: AtomicU64,
     index: [Mutex<()>; INDEX_STRIPES],
+}
+
+/// The numbers of rooms that are given out.
+pub(super) struct RoomNumbers {
+    /// The greatest one.
+    pub(super) last: u32,
+    /// Smaller ones under which no batch was written: those of first events that were refused. At most as many as there
+    /// are writers, since each is given out again before a new one.
+    free: BTreeSet<u32>,
 }
 
 /// Locks for index rows, each for the rows whose keys end alike.
@@ -70,7 +84,8 @@ impl Engine {
             keys: Cache::new(part / 128),
             current: Cache::new(part / 64),
             rooms: Cache::new(4096),
-            last_room: Mutex::new(last_room),
+            wanted: Wanted::open(Rows::new(&*store))?,
+            room_numbers: Mutex::new(RoomNumbers { last: last_room, free: BTreeSet::new() }),
             last_sequence: AtomicU64::new(0),
             index: std::array::from_fn(|_| Mutex::new(())),
             store,
@@ -99,7 +114,8 @@ impl Engine {
         self.store.sync()
     }
 
-    /// The number of the newest batch that was applied: what someone must wait for who is told of any row.
+    /// The number of the newest batch that was applied. A host that is told what is stored must not be told before this
+    /// batch is durable: the row that it is told of may be in it.
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence.load(Ordering::Acquire)
     }
@@ -119,16 +135,25 @@ impl Engine {
     /// Gives a new room its number. Nothing is stored until the first batch of its writer.
     pub fn new_room(&self, room_id: &str, version: &RoomVersionId) -> Result<Room> {
         let rules = version.rules().ok_or_else(|| Error::invalid(format!("room version {version} is not known")))?;
-        let mut last = self.last_room.lock();
-        let nid = last.checked_add(1).and_then(RoomNid::new);
+        let mut numbers = self.room_numbers.lock();
+        let number = match numbers.free.pop_first() {
+            Some(number) => Some(number),
+            None => numbers.last.checked_add(1),
+        };
+        let nid = number.and_then(RoomNid::new);
         let nid = nid.ok_or_else(|| Error::internal("all numbers for rooms are taken"))?;
-        *last = nid.number();
+        numbers.last = numbers.last.max(nid.number());
         Ok(Room { nid, id: room_id.into(), version: version.clone(), rules })
     }
 
-    /// Holds the number of the newest room: none begins meanwhile.
-    pub(super) fn hold_last_room(&self) -> parking_lot::MutexGuard<'_, u32> {
-        self.last_room.lock()
+    /// Takes back the number of a room of which nothing was written, so that refused events use up no numbers.
+    pub(super) fn give_back(&self, nid: RoomNid) {
+        self.room_numbers.lock().free.insert(nid.number());
+    }
+
+    /// Holds the numbers of rooms: none begins meanwhile.
+    pub(super) fn hold_room_numbers(&self) -> parking_lot::MutexGuard<'_, RoomNumbers> {
+        self.room_numbers.lock()
     }
 
     /// Forgets where a room is. Only with its writer at rest: a writer looks rooms up here.
@@ -150,7 +175,7 @@ impl Engine {
 
     /// Holds the index rows of many keys. They are taken in one order, and whoever holds one alone takes no other.
     pub(super) fn index_locks(&self, keys: &[EventKey]) -> Vec<parking_lot::MutexGuard<'_, ()>> {
-        let stripes: std::collections::BTreeSet<usize> = keys.iter().map(index_stripe).collect();
+        let stripes: BTreeSet<usize> = keys.iter().map(index_stripe).collect();
         stripes.into_iter().filter_map(|stripe| Some(self.index.get(stripe)?.lock())).collect()
     }
 }

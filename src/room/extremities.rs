@@ -6,10 +6,10 @@
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
-use super::writer::RoomWriter;
+use super::facts::RoomFacts;
 use crate::{encoding::event_row::EventRow, error::Result, ids::EventNid};
 
-impl RoomWriter {
+impl RoomFacts<'_> {
     /// The extremities after an event got its place, ascending.
     pub(super) fn extremities_after(
         &self,
@@ -64,7 +64,7 @@ impl RoomWriter {
             if !rows.event_row(self.room.nid, child)?.is_transparent() {
                 return Ok(true);
             }
-            let key = rows.event_identity(&self.room, child)?.key;
+            let key = rows.event_identity(self.room, child)?.key;
             ahead.extend(rows.prev_children(self.room.nid, &key)?.into_iter().filter(|child| seen.insert(*child)));
         }
         Ok(false)

@@ -1,12 +1,15 @@
-//! What authorisation and resolution ask of a room.
+//! What is read of a room, by its writer and by authorisation and resolution.
 
 use std::sync::Arc;
 
+use ruma_common::OwnedEventId;
 use rustc_hash::FxHashSet;
 
-use super::engine::Engine;
+use super::{engine::Engine, outcome::parse_id};
 use crate::{
-    encoding::{body::Essence, event_row::EventRow, fingerprint::Fingerprint, redaction::redact_content},
+    encoding::{
+        body::Essence, event_row::EventRow, fingerprint::Fingerprint, head::RoomHead, redaction::redact_content,
+    },
     error::Result,
     ids::{EventNid, SnapshotNid, StateTuple},
     resolution::{AuthEvent, AuthState, PrevEvents, ResolutionStore, content::Content},
@@ -21,8 +24,8 @@ pub struct RoomFacts<'a> {
     pub engine: &'a Engine,
     /// The room.
     pub room: &'a Room,
-    /// The room's create event, once it is stored.
-    pub create: Option<EventNid>,
+    /// The room's head.
+    pub head: &'a RoomHead,
     /// The event at hand, which is not stored yet.
     pub pending: Option<&'a (EventNid, Arc<AuthEvent>)>,
 }
@@ -82,6 +85,11 @@ impl RoomFacts<'_> {
         Ok(event)
     }
 
+    /// The ID of an event.
+    pub(super) fn event_id(&self, nid: EventNid) -> Result<OwnedEventId> {
+        parse_id(&self.engine.rows().event_identity(self.room, nid)?.event_id)
+    }
+
     /// The bodies of the room's events.
     pub fn bodies(&self) -> Bodies<'_> {
         Bodies::new(self.engine.rows(), self.room, &self.engine.interner)
@@ -91,7 +99,7 @@ impl RoomFacts<'_> {
     pub fn prev_events(&self, prev_events: &[Option<EventNid>]) -> PrevEvents {
         match prev_events {
             [] => PrevEvents::None,
-            [only] if only.is_some() && *only == self.create => PrevEvents::OnlyCreate,
+            [only] if only.is_some() && *only == self.head.create => PrevEvents::OnlyCreate,
             _ => PrevEvents::Other,
         }
     }

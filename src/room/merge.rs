@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{
     facts::{Meeting, RoomFacts},
-    writer::{Draft, RoomWriter},
+    writer::{Changed, Draft, RoomWriter},
 };
 use crate::{
     encoding::head::{MERGES_MAX, Merge},
@@ -17,9 +17,6 @@ use crate::{
         log::Change,
     },
 };
-
-/// A key, its value in a parent, and its new value.
-pub(super) type Changed = (StateTuple, Option<EventNid>, Option<EventNid>);
 
 /// States resolved into one, as changes to one of them.
 pub(super) struct Resolution {
@@ -78,10 +75,9 @@ impl RoomWriter {
 
     /// The summary of a snapshot.
     pub(super) fn summary(&mut self, snapshot: SnapshotNid) -> Result<StateSummary> {
-        let (engine, room) = (self.engine.clone(), self.room.clone());
-        let facts =
-            RoomFacts { engine: &engine, room: &room, create: self.head.create, pending: self.pending.as_ref() };
-        self.log.summary(engine.stored_states(&**engine.store(), room.nid, &self.head), &facts, snapshot)
+        let Self { engine, room, head, log, pending, .. } = self;
+        let facts = RoomFacts { engine, room, head, pending: pending.as_ref() };
+        log.summary(engine.stored_states(&**engine.store(), room.nid, head), &facts, snapshot)
     }
 
     /// Appends changes to a snapshot; gives the snapshot itself if there are none.
@@ -92,13 +88,11 @@ impl RoomWriter {
         second_parent: Option<SnapshotNid>,
         changes: Vec<Changed>,
     ) -> Result<SnapshotNid> {
-        let engine = self.engine.clone();
-        let room = self.room.clone();
-        let pending = self.pending.as_ref();
-        let facts = RoomFacts { engine: &engine, room: &room, create: self.head.create, pending };
-        let stored = engine.stored_states(&**engine.store(), room.nid, &self.head);
-        let unforked = self.head.extremities.len() <= 1;
-        self.log.append(stored, &facts, Change { parent, second_parent, changes, unforked }, &mut draft.batch)
+        let Self { engine, room, head, log, pending, .. } = self;
+        let facts = RoomFacts { engine, room, head, pending: pending.as_ref() };
+        let stored = engine.stored_states(&**engine.store(), room.nid, head);
+        let unforked = head.extremities.len() <= 1;
+        log.append(stored, &facts, Change { parent, second_parent, changes, unforked }, &mut draft.batch)
     }
 }
 

@@ -231,3 +231,9 @@ impl Outcome {
         }
     }
 }
+
+/// An event ID as a type of its own; `Invalid` if it is none.
+pub(super) fn parse_id(event_id: &str) -> Result<OwnedEventId> {
+    let parsed = OwnedEventId::try_from(event_id);
+    parsed.map_err(|error| Error::invalid(format!("`{event_id}` is no event ID")).with_source(error))
+}

@@ -1,28 +1,34 @@
-//! Inputs that wait for events which are not here: kept durably, and decided when those have arrived.
-
-mod waits;
+//! Inputs that wait for events which are not here, as they are stored.
+//!
+//! What an event itself names, its auth events and prev events, is at most 31 events. The arrival of each of them finds the
+//! input, by a row in `wanted`; also an arrival in another room, which makes the reference one to another room.
+//!
+//! A supplied state can lack half a million events. To be found takes reading the whole parked row, so an input must not be
+//! found by each of these: it waits for one of them at a time, by one row in `waits`. If it waited in the order in which
+//! they arrive, every arrival would find it all the same. So it waits in the order of a hash that differs from input to
+//! input: an arrival then finds it if it is the last one so far in that order, and of `n` events about ln `n` are.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use ruma_common::{OwnedServerName, room_version_rules::RoomVersionRules};
 use rustc_hash::FxHashMap;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    outcome::{FirstVerdict, Input, Kind, Outcome, Parked, ParkedInput},
-    pipeline::Processed,
-    references::{Missing, parse_id},
-    writer::{Draft, RoomWriter},
+    facts::RoomFacts,
+    outcome::{FirstVerdict, Input, Kind, Outcome, Parked, ParkedInput, parse_id},
+    references::Missing,
+    writer::{Draft, Processed, RoomWriter},
 };
 use crate::{
     encoding::{cold, event_key::EventKey, json::Json, keys, pdu::Pdu},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     ids::EventNid,
     tables::{
-        PARKED,
-        rows::{ParkedRow, Role, Room, Want, put_parked},
+        PARKED, WAITS, WANTED,
+        parked::{ParkedRow, Role, Wait, Want, put_parked, put_wait, put_wanted},
+        rows::Room,
     },
 };
 
@@ -31,61 +37,179 @@ const MAX_BYTES: usize = cold::LIMIT - (8 << 10);
 /// The most characters of that reason; each takes at most 4 bytes.
 const MAX_REASON_CHARS: usize = 1 << 10;
 
+/// A parked input, as it is stored.
+pub(super) struct ParkedInputRow {
+    /// Its event.
+    pub(super) key: EventKey,
+    pub(super) row: ParkedRow,
+    /// The event of its supplied state, or of an auth chain, that it waits for.
+    pub(super) wait: Option<Wait>,
+}
+
 /// How an input stands to the parked input of the same event.
 pub(super) enum Again {
     /// There is none.
     Not,
     /// It adds nothing.
     Duplicate(Processed),
-    /// It brings a state, a higher kind, or the content that was redacted: both together.
-    Merged(Box<(Pdu, Input)>),
+    /// It brings a state, a higher kind, or the content that was redacted: both together, and what was parked.
+    Merged(Box<(Pdu, Input, ParkedInputRow)>),
 }
 
-impl RoomWriter {
+impl RoomFacts<'_> {
+    /// The parked input of an event.
+    pub(super) fn parked(&self, key: &EventKey) -> Result<Option<ParkedInputRow>> {
+        let Some(row) = self.engine.rows().parked(self.room.nid, key)? else { return Ok(None) };
+        let wait = self.wait_of(&row, key)?;
+        Ok(Some(ParkedInputRow { key: *key, row, wait }))
+    }
+
+    /// Looks for the event that a parked input waits for among those that it does not name.
+    pub(super) fn wait_of(&self, row: &ParkedRow, key: &EventKey) -> Result<Option<Wait>> {
+        for (place, want) in (0..).zip(&row.missing).filter(|(_, want)| !want.role.is_named()) {
+            let wanted = self.key_of(want)?;
+            if self.engine.rows().has_wait(self.room.nid, &wanted, key)? {
+                return Ok(Some(Wait { wanted, place, order: row.order }));
+            }
+        }
+        Ok(None)
+    }
+
     /// Looks for the parked input of the same event.
     pub(super) fn again_parked(&self, pdu: &Pdu, input: &Input) -> Result<Again> {
         if self.head.counts.parked == 0 {
             return Ok(Again::Not);
         }
-        let Some(row) = self.engine.rows().parked(self.room.nid, &pdu.key())? else { return Ok(Again::Not) };
-        let first = parked_pdu(&row, &self.room.rules)?;
+        let Some(parked) = self.parked(&pdu.key())? else { return Ok(Again::Not) };
+        let first = parked_pdu(&parked.row, &self.room.rules)?;
         if first.reference_hash() != pdu.reference_hash() {
             return Err(Error::invalid(format!(
                 "another event with the ID {} is parked; its reference hash differs",
                 pdu.event_id()
             )));
         }
-        let has_failed = row.failed.is_some();
-        let parked = input_of(row)?;
+        let has_failed = parked.row.failed.is_some();
+        let kept = input_of(&parked.row)?;
         let has_content = first.is_redacted() && !pdu.is_redacted();
-        let has_state = input.state.is_some() && parked.state.is_none();
+        // A state that another server told takes the place of one that was told before and cannot be had.
+        let has_state = match (&kept.state, &input.state) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(kept), Some(told)) => kept != told && (has_failed || !self.has_told_state(&parked.row)?),
+        };
         // One that could not be decided is tried again.
-        if !has_failed && !has_content && !has_state && input.kind <= parked.kind {
+        if !has_failed && !has_content && !has_state && input.kind <= kept.kind {
             let outcome = Outcome::Duplicate { event_id: parse_id(pdu.event_id())?, first: FirstVerdict::Parked };
             return Ok(Again::Duplicate(Processed { outcome, sequence: self.engine.last_sequence(), landed: None }));
         }
         let merged = Input {
-            kind: parked.kind.max(input.kind),
-            state: input.state.clone().or(parked.state),
-            local: parked.local || input.local,
-            origin: parked.origin.or_else(|| input.origin.clone()),
+            kind: kept.kind.max(input.kind),
+            state: if has_state { input.state.clone() } else { kept.state },
+            local: kept.local || input.local,
+            origin: kept.origin.or_else(|| input.origin.clone()),
             ..input.clone()
         };
         // Whatever else the copies differ in, the first stays.
-        Ok(Again::Merged(Box::new((if has_content { pdu.clone() } else { first }, merged))))
+        Ok(Again::Merged(Box::new((if has_content { pdu.clone() } else { first }, merged, parked))))
     }
 
-    /// Keeps an input until what it lacks is here.
-    pub(super) fn park(&mut self, pdu: &Pdu, input: &Input, missing: Missing) -> Result<Processed> {
+    /// Tells whether the events of a parked input's supplied state have all arrived.
+    fn has_told_state(&self, row: &ParkedRow) -> Result<bool> {
+        for want in row.missing.iter().filter(|want| want.role == Role::State) {
+            if !self.is_here(&self.key_of(want)?, want.role)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What an input lacks: first what it names, then the rest in the order in which it is waited for; each once in each
+    /// role.
+    fn wants(&self, waiting: &EventKey, missing: &[Missing]) -> Result<Vec<Want>> {
+        let mut turns = Vec::with_capacity(missing.len());
+        for Missing { event_id, role } in missing {
+            let want = Want { event_id: event_id.to_string(), role: *role };
+            let turn = turn(waiting, &self.key_of(&want)?);
+            turns.push((!role.is_named(), turn, want));
+        }
+        turns.sort_by_key(|(is_not_named, turn, _)| (*is_not_named, *turn));
+        turns.dedup();
+        Ok(turns.into_iter().map(|(.., want)| want).collect())
+    }
+
+    /// The keys of the events that an input lacks among those that it names.
+    pub(super) fn named_wants(&self, row: &ParkedRow) -> Result<Vec<EventKey>> {
+        let named = row.missing.iter().filter(|want| want.role.is_named());
+        let mut keys = named.map(|want| self.key_of(want)).collect::<Result<Vec<EventKey>>>()?;
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// The first event from `place` on that an input lacks, of those that it does not name.
+    pub(super) fn next_wait(&self, row: &ParkedRow, place: u32) -> Result<Option<Wait>> {
+        for (place, want) in (0..).zip(&row.missing).skip(place as usize).filter(|(_, want)| !want.role.is_named()) {
+            let wanted = self.key_of(want)?;
+            if !self.is_here(&wanted, want.role)? {
+                return Ok(Some(Wait { wanted, place, order: row.order }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Other rooms of which parked inputs name an event.
+    pub(super) fn wanted_elsewhere(&self, key: &EventKey) -> Result<Vec<Box<str>>> {
+        let mut elsewhere = Vec::new();
+        if !self.engine.wanted.may_have(key) {
+            return Ok(elsewhere);
+        }
+        let rows = self.engine.rows();
+        for room in rows.rooms_that_want(key)?.into_iter().filter(|room| *room != self.room.nid) {
+            elsewhere.extend(rows.unless_purged(room)?.map(|room| room.id));
+        }
+        Ok(elsewhere)
+    }
+
+    /// Deletes a parked input, and what an arrival would have found it by.
+    pub(super) fn forget_parked(&self, parked: &ParkedInputRow, draft: &mut Draft) -> Result<()> {
+        self.stop_waiting(parked, draft)?;
+        draft.batch.delete(PARKED, keys::parked(self.room.nid, &parked.key));
+        draft.head.counts.parked = draft.head.counts.parked.saturating_sub(1);
+        Ok(())
+    }
+
+    fn stop_waiting(&self, parked: &ParkedInputRow, draft: &mut Draft) -> Result<()> {
+        let ParkedInputRow { key, row, wait } = parked;
+        if row.failed.is_some() {
+            return Ok(());
+        }
+        for wanted in self.named_wants(row)? {
+            draft.batch.delete(WANTED, keys::wanted(&wanted, self.room.nid, row.order));
+            draft.wants_no_more.push(wanted);
+        }
+        if let Some(wait) = wait {
+            draft.batch.delete(WAITS, keys::wait(self.room.nid, &wait.wanted, key));
+        }
+        Ok(())
+    }
+}
+
+impl RoomWriter {
+    /// Keeps an input until what it lacks is here; `parked` is what was kept of it before. `None` if something that it names
+    /// has arrived in another room since it was looked for: then it is to be looked at again.
+    pub(super) fn park(
+        &mut self,
+        pdu: &Pdu,
+        input: &Input,
+        missing: &[Missing],
+        parked: Option<&ParkedInputRow>,
+    ) -> Result<Option<Processed>> {
+        let told = told(pdu, missing)?;
         let mut draft = self.draft();
         let key = pdu.key();
-        let order = match self.unpark(&key, &mut draft)? {
-            Some(order) => order,
-            None => {
-                let order = draft.head.last_parked.checked_add(1);
-                draft.head.last_parked = order.ok_or_else(|| Error::internal("a room parked 2^32 inputs"))?;
-                draft.head.last_parked
-            }
+        let (order, parked_at) = match parked {
+            Some(parked) => (parked.row.order, parked.row.parked_at),
+            None => (draft.next_parked()?, draft.head.last_position),
         };
         let row = ParkedRow {
             order,
@@ -98,8 +222,9 @@ impl RoomWriter {
             origin: input.origin.as_ref().map(ToString::to_string),
             state: input.state.as_ref().map(|state| state.iter().map(ToString::to_string).collect()),
             pdu: pdu.canonical_bytes().to_vec(),
-            missing: self.in_order_of_waiting(&key, &missing)?,
+            missing: self.facts().wants(&key, missing)?,
             failed: None,
+            parked_at,
         };
         let bytes = bytes_of(&row);
         if bytes > MAX_BYTES {
@@ -107,91 +232,77 @@ impl RoomWriter {
                 "the input and what it lacks are {bytes} bytes, at most {MAX_BYTES} can be kept until it can be decided"
             )));
         }
+        if let Some(parked) = parked {
+            self.facts().forget_parked(parked, &mut draft)?;
+        }
         put_parked(&mut draft.batch, self.room.nid, &key, &row)?;
-        self.put_next_wait(&row, &key, 0, &mut draft)?;
         draft.head.counts.parked = draft.head.counts.parked.saturating_add(1);
-        let sequence = self.apply(draft)?;
-        let event_id = parse_id(pdu.event_id())?;
-        let Missing { prev, auth, state } = missing;
-        let parked = Parked { event_id, missing_prev: prev, missing_auth: auth, missing_state: state };
-        Ok(Processed { outcome: Outcome::Parked(parked), sequence, landed: None })
-    }
-
-    /// Forgets the parked input of an event, which is now decided or parked anew; gives its place in the order.
-    pub(super) fn unpark(&self, key: &EventKey, draft: &mut Draft) -> Result<Option<u32>> {
-        if draft.head.counts.parked == 0 {
-            return Ok(None);
+        if let Some(wait) = self.facts().next_wait(&row, 0)? {
+            put_wait(&mut draft.batch, self.room.nid, &key, &wait);
         }
-        let Some(row) = self.engine.rows().parked(self.room.nid, key)? else { return Ok(None) };
-        self.delete_wait(&row, key, draft)?;
-        draft.batch.delete(PARKED, keys::prev_children(self.room.nid, key));
-        draft.head.counts.parked = draft.head.counts.parked.saturating_sub(1);
-        Ok(Some(row.order))
-    }
-
-    /// Decides, in the order of parking, everything that waited for an event which has arrived, and what waited for that
-    /// in turn. Each event is a batch of its own. Gives the number of the last one.
-    pub fn drive(&mut self, landed: EventKey) -> Result<u64> {
-        let mut ready = BTreeMap::new();
-        self.wake(&landed, &mut ready)?;
-        self.drive_ready(ready)
-    }
-
-    /// Takes up what was parked when the process ended: decides what lacks nothing by now, and lets the others wait for
-    /// what they lack. What they waited for may have been stored just before, and nobody was told.
-    pub fn recover(&mut self) -> Result<u64> {
-        let mut ready = BTreeMap::new();
+        let named = self.facts().named_wants(&row)?;
+        for wanted in &named {
+            put_wanted(&mut draft.batch, wanted, self.room.nid, order, &key);
+        }
+        draft.wants.extend_from_slice(&named);
+        // Whoever stores an event holds the lock of its key. So it either finds what is written here, or is found here.
         let engine = self.engine.clone();
-        let rows = engine.rows();
-        for (order, key) in rows.all_parked(self.room.nid)? {
-            let Some(row) = rows.parked(self.room.nid, &key)?.filter(|row| row.failed.is_none()) else { continue };
-            let mut draft = self.draft();
-            self.delete_wait(&row, &key, &mut draft)?;
-            if !self.put_next_wait(&row, &key, 0, &mut draft)? {
-                ready.insert(order, key);
-            }
-            if !draft.batch.is_empty() {
-                self.apply(draft)?;
+        let held = engine.index_locks(&named);
+        for want in row.missing.iter().filter(|want| want.role.is_named()) {
+            if self.facts().find(&self.facts().key_of(want)?)?.is_none() && self.facts().is_foreign(&want.event_id)? {
+                return Ok(None);
             }
         }
-        self.drive_ready(ready)
+        let sequence = self.store(draft)?;
+        drop(held);
+        Ok(Some(Processed { outcome: Outcome::Parked(told), sequence, landed: None }))
     }
 
-    fn drive_ready(&mut self, mut ready: BTreeMap<u32, EventKey>) -> Result<u64> {
-        let mut sequence = 0;
-        while let Some((_, key)) = ready.pop_first() {
-            let Some(row) = self.engine.rows().parked(self.room.nid, &key)? else { continue };
-            self.awake = Some(key);
-            let processed = self.process_parked(row.clone(), &key);
-            self.awake = None;
-            match processed {
-                Ok(processed) => {
-                    sequence = processed.sequence;
-                    if let Some(landed) = processed.landed {
-                        self.wake(&landed, &mut ready)?;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Invalid => sequence = self.fail(row, &key, &error)?,
-                Err(error) => return Err(error),
-            }
+    /// Makes a parked input wait for the next event that it lacks, of those that it does not name, if that is another one
+    /// than it waits for.
+    pub(super) fn put_next_wait(&mut self, parked: &ParkedInputRow, next: Option<Wait>) -> Result<u64> {
+        if parked.wait == next {
+            return Ok(0);
         }
-        Ok(sequence)
-    }
-
-    fn process_parked(&mut self, row: ParkedRow, key: &EventKey) -> Result<Processed> {
-        let pdu = parked_pdu(&row, &self.room.rules)?;
-        let outlier = self.find(key)?;
-        self.decide_or_park(&pdu, &input_of(row)?, outlier)
-    }
-
-    /// Keeps an input that cannot be decided though all is here, with the reason.
-    fn fail(&mut self, row: ParkedRow, key: &EventKey, error: &Error) -> Result<u64> {
-        tracing::warn!(room = %self.room.id, %error, "a parked event cannot be decided");
         let mut draft = self.draft();
-        let reason = error.to_string().chars().take(MAX_REASON_CHARS).collect();
-        put_parked(&mut draft.batch, self.room.nid, key, &ParkedRow { failed: Some(reason), ..row })?;
+        if let Some(wait) = &parked.wait {
+            draft.batch.delete(WAITS, keys::wait(self.room.nid, &wait.wanted, &parked.key));
+        }
+        if let Some(wait) = &next {
+            put_wait(&mut draft.batch, self.room.nid, &parked.key, wait);
+        }
         self.apply(draft)
     }
+
+    /// Keeps an input that cannot be decided though all is here, with the reason. It waits for nothing any more.
+    pub(super) fn fail(&mut self, parked: &ParkedInputRow, error: &Error) -> Result<u64> {
+        tracing::warn!(room = %self.room.id, %error, "a parked event cannot be decided");
+        let mut draft = self.draft();
+        self.facts().stop_waiting(parked, &mut draft)?;
+        let reason = error.to_string().chars().take(MAX_REASON_CHARS).collect();
+        let row = ParkedRow { failed: Some(reason), ..parked.row.clone() };
+        put_parked(&mut draft.batch, self.room.nid, &parked.key, &row)?;
+        self.apply(draft)
+    }
+}
+
+/// What is told of an input that was parked.
+fn told(pdu: &Pdu, missing: &[Missing]) -> Result<Parked> {
+    let lacks = |roles: &[Role]| {
+        let of_role = missing.iter().filter(|missing| roles.contains(&missing.role));
+        of_role.map(|missing| missing.event_id.clone()).collect()
+    };
+    Ok(Parked {
+        event_id: parse_id(pdu.event_id())?,
+        missing_prev: lacks(&[Role::Prev]),
+        missing_auth: lacks(&[Role::Auth, Role::Chain]),
+        missing_state: lacks(&[Role::State]),
+    })
+}
+
+/// The place of a missing event among all that an input may wait for.
+fn turn(waiting: &EventKey, wanted: &EventKey) -> u64 {
+    xxh3_64_with_seed(wanted.as_bytes(), xxh3_64_with_seed(waiting.as_bytes(), 0))
 }
 
 /// A parked input, for those who ask what is wanted.
@@ -202,11 +313,10 @@ pub fn parked_input(
 ) -> Result<ParkedInput> {
     let pdu = parked_pdu(&row, &room.rules)?;
     let missing = std::mem::take(&mut row.missing);
-    let failed = row.failed.clone();
-    let input = input_of(row)?;
+    let input = input_of(&row)?;
     let missing = in_order_of_naming(missing, &pdu, &input, find)?;
     let missing = missing.iter().map(|want| parse_id(&want.event_id)).collect::<Result<_>>()?;
-    Ok(ParkedInput { event_id: parse_id(pdu.event_id())?, input, missing, failed })
+    Ok(ParkedInput { event_id: parse_id(pdu.event_id())?, input, missing, failed: row.failed })
 }
 
 /// What an input lacks, in the order in which it names them: auth events, events of the supplied state, prev events; before
@@ -223,7 +333,7 @@ fn in_order_of_naming(
     let mut placed = Vec::with_capacity(missing.len());
     for want in missing {
         let (role, place) = match want.role {
-            Role::Auth => (0, place(pdu.auth_events(), &want)),
+            Role::Auth | Role::Chain => (0, place(pdu.auth_events(), &want)),
             Role::State => (1, places.get(&*want.event_id).copied()),
             Role::Prev => (2, place(pdu.prev_events(), &want)),
         };
@@ -243,27 +353,27 @@ fn bytes_of(row: &ParkedRow) -> usize {
 }
 
 /// The PDU of a parked input.
-fn parked_pdu(row: &ParkedRow, rules: &RoomVersionRules) -> Result<Pdu> {
+pub(super) fn parked_pdu(row: &ParkedRow, rules: &RoomVersionRules) -> Result<Pdu> {
     let json = Json::parse(&row.pdu).map_err(|_| Error::internal("a parked PDU is not JSON"))?;
     Pdu::parse(json, rules)
 }
 
-fn input_of(row: ParkedRow) -> Result<Input> {
-    let ParkedRow { kind, local, origin, state, pdu, .. } = row;
-    let state = state.map(|state| state.iter().map(|event_id| parse_id(event_id)).collect::<Result<_>>());
-    let origin = origin.map(|origin| {
+/// The input that was parked.
+pub(super) fn input_of(row: &ParkedRow) -> Result<Input> {
+    let state = row.state.as_ref().map(|state| state.iter().map(|event_id| parse_id(event_id)).collect::<Result<_>>());
+    let origin = row.origin.as_ref().map(|origin| {
         let parsed = OwnedServerName::try_from(origin.as_str());
         parsed.map_err(|error| Error::invalid(format!("`{origin}` is no server name")).with_source(error))
     });
     Ok(Input {
-        kind: match kind {
+        kind: match row.kind {
             0 => Kind::Outlier,
             1 => Kind::Old,
             _ => Kind::New,
         },
         state: state.transpose()?,
-        local,
+        local: row.local,
         origin: origin.transpose()?,
-        ..Input::new(pdu)
+        ..Input::new(row.pdu.clone())
     })
 }

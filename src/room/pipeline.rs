@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use ruma_common::OwnedEventId;
-
 use super::{
-    incoming::{refusal, rejected},
-    merge::{Changed, Resolution},
-    outcome::{Accepted, FirstVerdict, Input, Kind, Outcome, Position, StateChange, StateId},
-    parking::Again,
-    references::{References, parse_id},
-    writer::{Draft, RoomWriter},
+    checks::{reason_text, refusal, rejected},
+    merge::Resolution,
+    outcome::{FirstVerdict, Input, Kind, Outcome, parse_id},
+    parking::{Again, ParkedInputRow},
+    references::References,
+    writer::{Changed, Draft, Landed, Processed, RoomWriter},
 };
 use crate::{
     encoding::{
-        event_key::EventKey,
         event_row::{EventRow, Remains, States, Verdict},
         json::Json,
         pdu::Pdu,
@@ -23,16 +20,6 @@ use crate::{
     ids::{EventNid, SnapshotNid, StateTuple},
     resolution::AuthEvent,
 };
-
-/// What an input did, and up to which batch the store must be durable before anyone is told.
-pub struct Processed {
-    /// What came of it.
-    pub outcome: Outcome,
-    /// The number of the last batch that it depends on; 0 if it stored nothing.
-    pub sequence: u64,
-    /// Whether an event was stored or placed that others may wait for.
-    pub landed: Option<EventKey>,
-}
 
 impl RoomWriter {
     /// Decides one event and commits it.
@@ -47,7 +34,7 @@ impl RoomWriter {
         }
 
         // Dedupe.
-        let stored = self.find(&pdu.key())?;
+        let stored = self.facts().find(&pdu.key())?;
         let outlier = match stored {
             Some(nid) => match self.again(nid, &pdu, input)? {
                 Some(processed) => return Ok(processed),
@@ -55,26 +42,39 @@ impl RoomWriter {
             },
             None => None,
         };
-        match self.again_parked(&pdu, input)? {
-            Again::Not => self.decide_or_park(&pdu, input, outlier),
+        match self.facts().again_parked(&pdu, input)? {
+            Again::Not => self.decide_or_park(&pdu, input, outlier, None),
             Again::Duplicate(processed) => Ok(processed),
-            Again::Merged(merged) => self.decide_or_park(&merged.0, &merged.1, outlier),
+            Again::Merged(merged) => {
+                let (pdu, input, parked) = &*merged;
+                self.decide_or_park(pdu, input, outlier, Some(parked))
+            }
         }
     }
 
-    /// Decides an event, or parks it if something that it needs is not here.
-    pub(super) fn decide_or_park(&mut self, pdu: &Pdu, input: &Input, outlier: Option<EventNid>) -> Result<Processed> {
-        // Prerequisites.
-        let mut references = self.references(pdu, input)?;
-        if let Some(nid) = outlier {
-            // An outlier that was rejected for a reference to another room may lack auth events which came since.
-            references.auth_events.retain(|(auth, _)| *auth < nid);
+    /// Decides an event, or parks it if something that it needs is not here. `parked` is its parked input, if there is one.
+    pub(super) fn decide_or_park(
+        &mut self,
+        pdu: &Pdu,
+        input: &Input,
+        outlier: Option<EventNid>,
+        parked: Option<&ParkedInputRow>,
+    ) -> Result<Processed> {
+        // Each turn of the loop but the first needs that an event arrived in another room just then.
+        loop {
+            // Prerequisites.
+            let mut references = self.facts().references(pdu, input)?;
+            if let Some(nid) = outlier {
+                // An outlier that was rejected for a reference to another room may lack auth events which came since.
+                references.auth_events.retain(|(auth, _)| *auth < nid);
+            }
+            if references.foreign.is_some() || references.missing.is_empty() {
+                return self.decide(pdu, input, &references, outlier, parked);
+            }
+            if let Some(processed) = self.park(pdu, input, &references.missing, parked)? {
+                return Ok(processed);
+            }
         }
-        if references.foreign.is_none() && !references.missing.is_empty() {
-            return self.park(pdu, input, references.missing);
-        }
-
-        self.decide(pdu, input, &references, outlier)
     }
 
     /// Authorises an event that has all it needs, finds its states and commits it.
@@ -84,20 +84,17 @@ impl RoomWriter {
         input: &Input,
         references: &References,
         outlier: Option<EventNid>,
+        parked: Option<&ParkedInputRow>,
     ) -> Result<Processed> {
-        let copies = self.copies(pdu, outlier)?;
+        let copies = self.facts().copies(pdu, outlier)?;
         let pdu = copies.deciding();
         let mut draft = self.draft();
         let event = self.incoming(pdu, references, &mut draft)?;
 
         // Check by the event's own auth events: reject.
-        let mut verdict = rejected(self.check_by_auth_events(pdu, &event, references)?);
-        if !self.registered && verdict.is_rejected() {
-            let Verdict::Rejected(why) = &verdict else { return Err(Error::internal("a verdict without a reason")) };
-            return Err(Error::invalid(format!(
-                "the room cannot begin with this event: {}",
-                super::incoming::reason_text(why)
-            )));
+        let mut verdict = rejected(self.facts().check_by_auth_events(pdu, &event, references)?);
+        if let (None, None, Verdict::Rejected(why)) = (self.head.create, parked, &verdict) {
+            return Err(Error::invalid(format!("the room cannot begin with this event: {}", reason_text(why))));
         }
 
         let nid = match outlier {
@@ -126,7 +123,7 @@ impl RoomWriter {
         // State before the event, and the check by it: reject.
         let before = if input.kind == Kind::Outlier { None } else { self.state_before(pdu, references, &mut draft)? };
         if let (Some(before), false) = (before, verdict.is_rejected()) {
-            verdict = rejected(self.check_by_state(&event, before, &[])?);
+            verdict = rejected(self.facts().check(&event, &self.view(before, &[]))?);
         }
 
         // Check by the current state: soft-fail.
@@ -155,7 +152,7 @@ impl RoomWriter {
             if row.in_graph() { self.advance(nid, &row, references, &event, &mut draft)? } else { Vec::new() };
 
         // One atomic batch.
-        self.commit(pdu, nid, &row, event, changes, draft)
+        self.commit(pdu, (nid, &row), event, changes, parked, draft)
     }
 
     /// An event that is stored already: `None` if it is an outlier that is now to get its place.
@@ -174,7 +171,8 @@ impl RoomWriter {
         let mut landed = None;
         let sequence = if !row.has_body() {
             let restored = self.restore_body(nid, &row, pdu)?;
-            landed = restored.map(|_| pdu.key());
+            // No other room waits for an event of this one: there it would be foreign.
+            landed = restored.map(|_| Landed { key: pdu.key(), elsewhere: Vec::new() });
             restored.unwrap_or_else(|| self.engine.last_sequence())
         } else if row.redacted_at_acceptance && !pdu.is_redacted() {
             self.replace_body(nid, &row, pdu)?
@@ -194,7 +192,7 @@ impl RoomWriter {
     /// whose state cannot be had.
     fn state_before(&mut self, pdu: &Pdu, references: &References, draft: &mut Draft) -> Result<Option<SnapshotNid>> {
         if let Some(supplied) = &references.supplied {
-            let parent = Self::states_after_prev(references).and_then(|states| states.last().copied());
+            let parent = references.states_after_prev().and_then(|states| states.last().copied());
             let parent = parent.unwrap_or(self.head.current.snapshot);
             let mut changes: Vec<Changed> = Vec::new();
             let mut rest = supplied.clone();
@@ -212,7 +210,7 @@ impl RoomWriter {
         if pdu.prev_events().is_empty() {
             return Ok(Some(SnapshotNid::EMPTY));
         }
-        match Self::states_after_prev(references) {
+        match references.states_after_prev() {
             Some(states) => self.merge(draft, &states).map(Some),
             None => Ok(None),
         }
@@ -242,12 +240,12 @@ impl RoomWriter {
             let Resolution { parent, changes, .. } = self.resolve(&states)?;
             let changes: Vec<(StateTuple, Option<EventNid>)> =
                 changes.into_iter().map(|(tuple, _, after)| (tuple, after)).collect();
-            return self.check_by_state(event, parent, &changes);
+            return self.facts().check(event, &self.view(parent, &changes));
         }
         if before == self.head.current.snapshot {
             return Ok(None);
         }
-        self.check_by_state(event, self.head.current.snapshot, &[])
+        self.facts().check(event, &self.view(self.head.current.snapshot, &[]))
     }
 
     fn state_after(
@@ -279,7 +277,7 @@ impl RoomWriter {
         event: &Arc<AuthEvent>,
         draft: &mut Draft,
     ) -> Result<Vec<Changed>> {
-        draft.head.extremities = self.extremities_after(nid, row, &references.children)?;
+        draft.head.extremities = self.facts().extremities_after(nid, row, &references.children)?;
         if draft.head.extremities == self.head.extremities {
             return Ok(Vec::new());
         }
@@ -303,38 +301,4 @@ impl RoomWriter {
         }
         Ok(states)
     }
-}
-
-/// What an accepted event changed, in Matrix's terms.
-pub(super) fn describe(
-    writer: &RoomWriter,
-    nid: EventNid,
-    row: &EventRow,
-    event_id: OwnedEventId,
-    changes: Vec<Changed>,
-) -> Result<Accepted> {
-    let rows = writer.engine.rows();
-    let room = &writer.room;
-    let id = |event: EventNid| -> Result<OwnedEventId> {
-        if event == nid { Ok(event_id.clone()) } else { parse_id(&rows.event_identity(room, event)?.event_id) }
-    };
-    let mut described = Vec::with_capacity(changes.len());
-    for (tuple, before, after) in changes {
-        let (event_type, state_key) = writer.engine.interner.names(&**writer.engine.store(), tuple)?;
-        described.push(StateChange {
-            event_type: event_type.to_string(),
-            state_key: state_key.to_string(),
-            before: before.map(id).transpose()?,
-            after: after.map(id).transpose()?,
-        });
-    }
-    let state = |snapshot| StateId { room: room.nid, snapshot };
-    Ok(Accepted {
-        position: Position(row.position),
-        state_before: row.states.map(|states| state(states.before)),
-        state_after: row.states.map(|states| state(states.after)),
-        changes: described,
-        extremities: writer.head.extremities.iter().map(|extremity| id(*extremity)).collect::<Result<_>>()?,
-        event_id,
-    })
 }

@@ -13,9 +13,10 @@ use crate::{
     ids::{EventNid, RoomNid},
     kv::{Batch, Direction, TableId},
     tables::{
-        CURRENT_STATE, EVENT_IDS, PURGES,
+        CURRENT_STATE, EVENT_IDS, PARKED, PURGES, WANTED,
         event_ids::decode_ids,
         interning::member_type,
+        parked::decode_parked,
         purges::{delete_room, put_purge, room_ranges},
         rows::{Room, corrupt, missing},
     },
@@ -36,6 +37,8 @@ enum Place {
     Index(Vec<u8>),
     /// Memberships by user, of the members from this key on.
     Members(Vec<u8>),
+    /// What parked inputs want, of the inputs from this key on.
+    Parked(Vec<u8>),
     /// All rows that begin with the room.
     Ranges,
     /// Nothing: the bytes of this table are to come back.
@@ -57,10 +60,10 @@ impl Engine {
         // A list that is just being built would leave rows behind; whoever builds later sees the mark.
         let _unsealed = self.sealing.hold(room.nid);
         // Held until the batch is applied: a greater number that is given out meanwhile must not be forgotten.
-        let last = self.hold_last_room();
-        put_purge(&mut batch, room, *last)?;
+        let numbers = self.hold_room_numbers();
+        put_purge(&mut batch, room, numbers.last)?;
         let sequence = self.write(batch)?;
-        drop(last);
+        drop(numbers);
         self.forget_room(&room.id);
         Ok(sequence)
     }
@@ -75,7 +78,11 @@ impl Engine {
             }
             Place::Members(from) => {
                 let next = self.purge_members(nid, from)?;
-                purging.place = next.map_or(Place::Ranges, Place::Members);
+                purging.place = next.map_or_else(|| Place::Parked(keys::room(nid).to_vec()), Place::Members);
+            }
+            Place::Parked(from) => {
+                let next = self.purge_wanted(&purging.room, from)?;
+                purging.place = next.map_or(Place::Ranges, Place::Parked);
             }
             Place::Ranges => {
                 let mut batch = Batch::default();
@@ -139,6 +146,39 @@ impl Engine {
             self.write(batch)?;
         }
         Ok(page.next)
+    }
+
+    /// Deletes the rows of what a page of parked inputs want; gives where the next page begins.
+    fn purge_wanted(&self, room: &Room, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut found = Vec::new();
+        let (mut last, mut count) = (Vec::new(), 0usize);
+        // Not a page of rows: each can have 64 MiB.
+        self.store().scan(PARKED, &keys::room(room.nid), from, Direction::Forward, &mut |key, value| {
+            let row = decode_parked(key, value).map_err(|malformed| corrupt(PARKED, key, malformed))?;
+            let named = row.missing.iter().filter(|want| want.role.is_named());
+            let named = named.filter_map(|want| EventKey::of(&want.event_id, room.rules.event_id_format));
+            found.extend(named.map(|wanted| (wanted, row.order)));
+            last = key.to_vec();
+            count = count.saturating_add(1);
+            Ok(count < STEP_ROWS)
+        })?;
+        found.sort_unstable();
+        found.dedup();
+        let mut batch = Batch::default();
+        let mut deleted = Vec::with_capacity(found.len());
+        for (wanted, order) in found {
+            let key = keys::wanted(&wanted, room.nid, order);
+            // One that is gone, since a purge that was cut off deleted it, is not counted any more.
+            if self.store().get(WANTED, &key)?.is_some() {
+                batch.delete(WANTED, key);
+                deleted.push(wanted);
+            }
+        }
+        if !batch.is_empty() {
+            self.write(batch)?;
+            deleted.iter().for_each(|wanted| self.wanted.remove(wanted));
+        }
+        Ok((count >= STEP_ROWS).then(|| [last.as_slice(), &[0]].concat()))
     }
 
     fn page(&self, table: TableId, room: RoomNid, from: &[u8], limit: usize) -> Result<Page> {

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma_common::OwnedEventId;
+use ruma_common::{OwnedEventId, room_version_rules::EventIdFormatVersion};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::{
-    outcome::{Input, Kind},
-    writer::RoomWriter,
+    facts::RoomFacts,
+    outcome::{Input, Kind, parse_id},
 };
 use crate::{
     encoding::{event_key::EventKey, event_row::EventRow, pdu::Pdu},
@@ -18,6 +18,7 @@ use crate::{
         AuthEvent,
         reason::{Reason, Rule},
     },
+    tables::parked::{Role, Want},
 };
 
 /// What an event refers to, as far as it is here.
@@ -35,35 +36,42 @@ pub(super) struct References {
     pub(super) supplied: Option<FxHashMap<StateTuple, EventNid>>,
     /// A reference to an event of another room.
     pub(super) foreign: Option<Reason>,
-    /// What is not here and keeps the event from being decided.
-    pub(super) missing: Missing,
+    /// What is not here and keeps the event from being decided, in the order in which the event names it.
+    pub(super) missing: Vec<Missing>,
 }
 
-/// The events that keep an event from being decided.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+/// An event that keeps another from being decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Missing {
-    /// Prev events without a place in the graph, or without a state.
-    pub(super) prev: Vec<OwnedEventId>,
-    /// Auth events that are not stored.
-    pub(super) auth: Vec<OwnedEventId>,
-    /// Events of the supplied state that are not stored.
-    pub(super) state: Vec<OwnedEventId>,
+    pub(super) event_id: OwnedEventId,
+    pub(super) role: Role,
 }
 
-impl Missing {
-    pub(super) fn is_empty(&self) -> bool {
-        self.prev.is_empty() && self.auth.is_empty() && self.state.is_empty()
+impl References {
+    /// The distinct states after the prev events; `None` if one of them has no state here.
+    pub(super) fn states_after_prev(&self) -> Option<SmallVec<[SnapshotNid; 4]>> {
+        let mut states = SmallVec::new();
+        for prev in &self.prev_rows {
+            states.push(prev.as_ref().filter(|prev| prev.in_graph())?.states?.after);
+        }
+        states.sort_unstable();
+        states.dedup();
+        Some(states)
+    }
+
+    fn lacks(&mut self, role: Role, event_ids: impl IntoIterator<Item = OwnedEventId>) {
+        self.missing.extend(event_ids.into_iter().map(|event_id| Missing { event_id, role }));
     }
 }
 
-impl RoomWriter {
+impl RoomFacts<'_> {
     /// Finds an event of this room.
     pub(super) fn find(&self, key: &EventKey) -> Result<Option<EventNid>> {
         let cache_key = (self.room.nid, *key);
         if let Some(nid) = self.engine.keys.get(&cache_key) {
             return Ok(Some(nid));
         }
-        let found = self.engine.rows().find_event(&self.room, key)?;
+        let found = self.engine.rows().find_event(self.room, key)?;
         if let Some(nid) = found {
             self.engine.keys.insert(cache_key, nid);
         }
@@ -91,7 +99,7 @@ impl RoomWriter {
                 ahead.extend(row.auth_events);
             }
         }
-        lacking.into_iter().map(|nid| parse_id(&rows.event_identity(&self.room, nid)?.event_id)).collect()
+        lacking.into_iter().map(|nid| parse_id(&rows.event_identity(self.room, nid)?.event_id)).collect()
     }
 
     /// Looks up everything that an event refers to.
@@ -99,7 +107,7 @@ impl RoomWriter {
         let mut references = References::default();
         self.auth_references(pdu, &mut references)?;
         if input.kind != Kind::Outlier {
-            references.supplied = self.supplied_state(input, &mut references.missing)?;
+            references.supplied = self.supplied_state(input, &mut references)?;
         }
         self.prev_references(pdu, input, &mut references)?;
         references.children = self.engine.rows().prev_children(self.room.nid, &pdu.key())?;
@@ -111,13 +119,16 @@ impl RoomWriter {
         for (event_id, key) in pdu.auth_events().iter().zip(pdu.auth_keys()) {
             match self.find(key)? {
                 Some(nid) if !self.has_body(nid)? => {
-                    references.missing.auth.extend(self.without_bodies(nid, &mut told)?);
+                    for lacking in self.without_bodies(nid, &mut told)? {
+                        let role = if *lacking.as_str() == **event_id { Role::Auth } else { Role::Chain };
+                        references.lacks(role, [lacking]);
+                    }
                 }
-                Some(nid) => references.auth_events.push((nid, self.facts().event(nid)?)),
+                Some(nid) => references.auth_events.push((nid, self.event(nid)?)),
                 None if self.is_foreign(event_id)? => {
                     references.foreign.get_or_insert(Reason::new(Rule::ForeignAuthEvent, event_id.clone()));
                 }
-                None => references.missing.auth.push(parse_id(event_id)?),
+                None => references.lacks(Role::Auth, [parse_id(event_id)?]),
             }
         }
         // From room version 12 on the room ID names the create event, which must be stored before anything is decided.
@@ -125,22 +136,29 @@ impl RoomWriter {
             && !pdu.is_create()
             && self.head.create.is_none()
         {
-            references.missing.auth.push(parse_id(&pdu.room_id().replacen('!', "$", 1))?);
+            let create = parse_id(&pdu.room_id().replacen('!', "$", 1))?;
+            if self.is_foreign(create.as_str())? {
+                references.foreign.get_or_insert(Reason::new(Rule::CreateNotAccepted, create.as_str()));
+            } else {
+                references.lacks(Role::Auth, [create]);
+            }
         }
         Ok(())
     }
 
+    /// A prev event is looked for in other rooms only where the event cannot be decided without it. History, outliers and
+    /// events that come with a state are decided though their prev events are nowhere: what they name must mean the same
+    /// whether another room has it yet or not.
     fn prev_references(&self, pdu: &Pdu, input: &Input, references: &mut References) -> Result<()> {
-        // Told the whole state before it, an event needs no prev events; history takes what state can be had.
-        let needed = input.kind == Kind::New && references.supplied.is_none() && input.state.is_none();
+        let needed = input.kind == Kind::New && input.state.is_none();
         for (event_id, key) in pdu.prev_events().iter().zip(pdu.prev_keys()) {
             let nid = self.find(key)?;
             let row = nid.map(|nid| self.engine.rows().event_row(self.room.nid, nid)).transpose()?;
             let has_state = row.as_ref().is_some_and(|row| row.in_graph() && row.states.is_some());
-            if nid.is_none() && self.is_foreign(event_id)? {
+            if needed && nid.is_none() && self.is_foreign(event_id)? {
                 references.foreign.get_or_insert(Reason::new(Rule::ForeignPrevEvent, event_id.clone()));
             } else if needed && !has_state {
-                references.missing.prev.push(parse_id(event_id)?);
+                references.lacks(Role::Prev, [parse_id(event_id)?]);
             }
             references.prev_events.push(nid);
             references.prev_rows.push(row);
@@ -148,7 +166,11 @@ impl RoomWriter {
         Ok(())
     }
 
-    fn supplied_state(&self, input: &Input, missing: &mut Missing) -> Result<Option<FxHashMap<StateTuple, EventNid>>> {
+    fn supplied_state(
+        &self,
+        input: &Input,
+        references: &mut References,
+    ) -> Result<Option<FxHashMap<StateTuple, EventNid>>> {
         let Some(event_ids) = &input.state else { return Ok(None) };
         let (mut state, mut told) = (FxHashMap::default(), FxHashSet::default());
         for event_id in event_ids {
@@ -160,19 +182,23 @@ impl RoomWriter {
             })?;
             let Some(nid) = self.find(&key)? else {
                 if self.is_foreign(event_id.as_str())? {
-                    return Err(Error::invalid(format!("the supplied state has {event_id}, an event of another room")));
+                    return Err(Error::invalid(format!(
+                        "the supplied state has {event_id}, an event of another room; another state can be supplied"
+                    )));
                 }
-                missing.state.push(event_id.clone());
+                references.lacks(Role::State, [event_id.clone()]);
                 continue;
             };
             let row = self.engine.rows().event_row(self.room.nid, nid)?;
             if !row.has_body() {
-                missing.state.extend(self.without_bodies(nid, &mut told)?);
+                references.lacks(Role::State, self.without_bodies(nid, &mut told)?);
                 continue;
             }
-            let tuple = row
-                .tuple
-                .ok_or_else(|| Error::invalid(format!("the supplied state has {event_id}, which is no state event")))?;
+            let tuple = row.tuple.ok_or_else(|| {
+                Error::invalid(format!(
+                    "the supplied state has {event_id}, which is no state event; another state can be supplied"
+                ))
+            })?;
             if row.verdict.is_rejected() {
                 continue;
             }
@@ -180,7 +206,8 @@ impl RoomWriter {
                 Some(other) if other != nid => {
                     let (event_type, state_key) = self.engine.interner.names(&**self.engine.store(), tuple)?;
                     return Err(Error::invalid(format!(
-                        "the supplied state has two events for ({event_type}, {state_key:?}), one is {event_id}"
+                        "the supplied state has two events for ({event_type}, {state_key:?}), one is {event_id}; another \
+                         state can be supplied"
                     )));
                 }
                 _ => {}
@@ -189,26 +216,28 @@ impl RoomWriter {
         Ok(Some(state))
     }
 
-    /// Tells whether another room of the store has an event of this ID.
-    fn is_foreign(&self, event_id: &str) -> Result<bool> {
+    /// Tells whether an event that is not in this room is known to be of another one. In room versions 1 and 2 it never is:
+    /// their senders choose event IDs, so an event of that ID in another room says nothing about this one.
+    pub(super) fn is_foreign(&self, event_id: &str) -> Result<bool> {
+        if self.room.rules.event_id_format == EventIdFormatVersion::V1 {
+            return Ok(false);
+        }
         let rooms = self.engine.rows().rooms_of_event(event_id)?;
         Ok(rooms.iter().any(|(room, _)| room.nid != self.room.nid))
     }
 
-    /// The distinct states after the prev events; `None` if one of them has no state here.
-    pub(super) fn states_after_prev(references: &References) -> Option<SmallVec<[SnapshotNid; 4]>> {
-        let mut states = SmallVec::new();
-        for prev in &references.prev_rows {
-            states.push(prev.as_ref().filter(|prev| prev.in_graph())?.states?.after);
-        }
-        states.sort_unstable();
-        states.dedup();
-        Some(states)
+    /// The key of an event that a parked input wants.
+    pub(super) fn key_of(&self, want: &Want) -> Result<EventKey> {
+        let key = EventKey::of(&want.event_id, self.room.rules.event_id_format);
+        key.ok_or_else(|| Error::internal("a parked input waits for no event ID"))
     }
-}
 
-/// An event ID that was checked before, as a type of its own.
-pub(super) fn parse_id(event_id: &str) -> Result<OwnedEventId> {
-    let parsed = OwnedEventId::try_from(event_id);
-    parsed.map_err(|error| Error::invalid(format!("`{event_id}` is no event ID")).with_source(error))
+    /// Tells whether an event is here as it is wanted.
+    pub(super) fn is_here(&self, wanted: &EventKey, role: Role) -> Result<bool> {
+        let Some(nid) = self.find(wanted)? else { return Ok(false) };
+        match role {
+            Role::Auth | Role::State | Role::Chain => self.has_body(nid),
+            Role::Prev => Ok(self.engine.rows().event_row(self.room.nid, nid)?.states.is_some()),
+        }
+    }
 }

@@ -7,11 +7,11 @@ use smallvec::SmallVec;
 use super::{
     engine::Engine,
     facts::{RoomFacts, StateView},
-    merge::Changed,
+    outcome::Outcome,
 };
 use crate::{
     encoding::{event_key::EventKey, event_row::States, head::RoomHead},
-    error::Result,
+    error::{Error, Result},
     ids::{EventNid, SnapshotNid, StateTuple},
     kv::Batch,
     resolution::AuthEvent,
@@ -22,7 +22,7 @@ use crate::{
     tables::{interning::UsedNames, rows::Room},
 };
 
-/// The one writer of a room. After an error it may be ahead of what is stored: see [`RoomWriter::is_ahead`].
+/// The one writer of a room.
 pub struct RoomWriter {
     pub(super) engine: Arc<Engine>,
     pub(super) room: Arc<Room>,
@@ -33,8 +33,25 @@ pub struct RoomWriter {
     pub(super) registered: bool,
     /// The event at hand, which is not stored yet.
     pub(super) pending: Option<(EventNid, Arc<AuthEvent>)>,
-    /// The event of the parked input at hand, which waits for nothing any more.
-    pub(super) awake: Option<EventKey>,
+}
+
+/// What an input did, and up to which batch the store must be durable before anyone is told.
+pub struct Processed {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The number of the last batch that it depends on; 0 if it stored nothing.
+    pub sequence: u64,
+    /// The event, if it was stored or placed, so that others may have waited for it.
+    pub landed: Option<Landed>,
+}
+
+/// An event that was stored or placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landed {
+    /// The event.
+    pub key: EventKey,
+    /// Other rooms in which parked inputs name an event of this ID: they are refused for it.
+    pub elsewhere: Vec<Box<str>>,
 }
 
 /// What one event's batch will store.
@@ -45,28 +62,26 @@ pub(super) struct Draft {
     pub(super) head: RoomHead,
     /// The states around the event at hand, and the one key at which they differ.
     pub(super) step: Option<(States, Changed)>,
+    /// Events that a parked input lacks from this batch on, and those that one lacks no more.
+    pub(super) wants: SmallVec<[EventKey; 2]>,
+    pub(super) wants_no_more: SmallVec<[EventKey; 2]>,
 }
+
+/// A key, its value in a parent, and its new value.
+pub(super) type Changed = (StateTuple, Option<EventNid>, Option<EventNid>);
 
 impl RoomWriter {
     /// Goes on with a room of the store.
     pub fn open(engine: Arc<Engine>, room: Arc<Room>) -> Result<Self> {
         let head = engine.rows().head(room.nid)?;
         let log = Log::open(room.nid, SnapshotNid::new(head.last_snapshot), head.seals.clone());
-        Ok(Self { engine, room, head, log, registered: true, pending: None, awake: None })
+        Ok(Self { engine, room, head, log, registered: true, pending: None })
     }
 
     /// Begins a room that the store does not know; its rows come with its first event.
     pub fn begin(engine: Arc<Engine>, room: Room) -> Self {
         let log = Log::open(room.nid, SnapshotNid::EMPTY, SmallVec::new());
-        Self {
-            engine,
-            room: Arc::new(room),
-            head: RoomHead::default(),
-            log,
-            registered: false,
-            pending: None,
-            awake: None,
-        }
+        Self { engine, room: Arc::new(room), head: RoomHead::default(), log, registered: false, pending: None }
     }
 
     /// The room.
@@ -74,18 +89,33 @@ impl RoomWriter {
         &self.room
     }
 
-    /// Tells whether an error left the writer ahead of the store, so that it must be made anew: one of a room that the store
-    /// does not know has its version from an input that was refused.
-    pub fn is_ahead(&self) -> bool {
-        !self.registered || self.pending.is_some() || self.log.last().number() != self.head.last_snapshot
+    /// Tells whether the store knows the room. If not, its version was told by an input that stored nothing, and the next
+    /// input may tell another one.
+    pub fn is_registered(&self) -> bool {
+        self.registered
     }
 
-    pub(super) fn draft(&self) -> Draft {
-        Draft { batch: Batch::default(), used: UsedNames::default(), head: self.head.clone(), step: None }
+    /// Begins a batch. Whatever an input appended that was refused half way is forgotten first: nothing may be written that
+    /// follows from an event which is not stored.
+    pub(super) fn draft(&mut self) -> Draft {
+        if self.pending.is_some() || self.log.last().number() != self.head.last_snapshot {
+            self.pending = None;
+            self.log =
+                Log::open(self.room.nid, SnapshotNid::new(self.head.last_snapshot), self.head.seals.clone());
+        }
+        Draft {
+            batch: Batch::default(),
+            used: UsedNames::default(),
+            head: self.head.clone(),
+            step: None,
+            wants: SmallVec::new(),
+            wants_no_more: SmallVec::new(),
+        }
     }
 
+    /// What is read of the room.
     pub(super) fn facts(&self) -> RoomFacts<'_> {
-        RoomFacts { engine: &self.engine, room: &self.room, create: self.head.create, pending: self.pending.as_ref() }
+        RoomFacts { engine: &self.engine, room: &self.room, head: &self.head, pending: self.pending.as_ref() }
     }
 
     /// The stored part of the room's states.
@@ -111,29 +141,41 @@ impl RoomWriter {
     pub(super) fn apply(&mut self, draft: Draft) -> Result<u64> {
         let seals = self.head.seals.clone();
         let sequence = self.store(draft)?;
-        if seals != self.head.seals {
-            self.engine.sealing.add(self.room.nid);
-            self.push_back();
-        }
+        self.note_lists_due(&seals);
         Ok(sequence)
     }
 
     /// Applies a draft, and leaves it to the caller whether lists are due.
     pub(super) fn store(&mut self, draft: Draft) -> Result<u64> {
-        let Draft { mut batch, used, mut head, .. } = draft;
+        let Draft { mut batch, used, mut head, step: _, wants, wants_no_more } = draft;
         head.last_snapshot = self.log.last().number();
         head.seals = self.log.seals().clone();
         crate::tables::rows::put_head(&mut batch, self.room.nid, &head);
         if !self.registered {
             crate::tables::rows::put_room(&mut batch, &self.room)?;
         }
-        let sequence = self.engine.write(batch)?;
+        for wanted in &wants {
+            self.engine.wanted.add(wanted);
+        }
+        let written = self.engine.write(batch);
+        for wanted in if written.is_ok() { &wants_no_more } else { &wants } {
+            self.engine.wanted.remove(wanted);
+        }
+        let sequence = written?;
         self.engine.interner.written(&used);
         self.log.written();
         self.head = head;
         self.registered = true;
         self.pending = None;
         Ok(sequence)
+    }
+
+    /// Tells the builder of lists if a batch made one due. `before` are the lists that the head named before it.
+    pub(super) fn note_lists_due(&self, before: &[SnapshotNid]) {
+        if *before != *self.head.seals {
+            self.engine.sealing.add(self.room.nid);
+            self.push_back();
+        }
     }
 
     /// With two lists lacking, the room waits until one is there: what look-ups walk stays bounded, and so does what is
@@ -154,6 +196,38 @@ impl RoomWriter {
         // The event is stored. If the list can still not be built when the next one is due, that event is refused.
         if let Err(error) = built {
             tracing::warn!(room = %self.room.id, %error, "a list could not be built");
+        }
+    }
+}
+
+impl Draft {
+    /// Takes the next event number.
+    pub(super) fn next_event(&mut self) -> Result<EventNid> {
+        let nid = self.head.last_event.checked_add(1).and_then(EventNid::new);
+        let nid = nid.ok_or_else(|| Error::internal("all event numbers of a room are taken"))?;
+        self.head.last_event = nid.number();
+        Ok(nid)
+    }
+
+    /// Takes the next position.
+    pub(super) fn next_position(&mut self) -> Result<u32> {
+        let position = self.head.last_position.checked_add(1);
+        self.head.last_position = position.ok_or_else(|| Error::internal("all positions of a room are taken"))?;
+        Ok(self.head.last_position)
+    }
+
+    /// Takes the next place in the order of parking.
+    pub(super) fn next_parked(&mut self) -> Result<u32> {
+        let order = self.head.last_parked.checked_add(1);
+        self.head.last_parked = order.ok_or_else(|| Error::internal("a room parked 2^32 inputs"))?;
+        Ok(self.head.last_parked)
+    }
+}
+
+impl Drop for RoomWriter {
+    fn drop(&mut self) {
+        if !self.registered {
+            self.engine.give_back(self.room.nid);
         }
     }
 }

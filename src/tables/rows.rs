@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::membership::Membership;
 use super::{
-    AUTH_CHILDREN, CURRENT_STATE, EVENT_ROWS, HEADS, LISTS, PARKED, POSITIONS, PREV_CHILDREN, ROOM_IDS, ROOMS,
-    USER_ROOMS, WAITS, name,
+    AUTH_CHILDREN, CURRENT_STATE, EVENT_ROWS, HEADS, LISTS, POSITIONS, PREV_CHILDREN, ROOM_IDS, ROOMS, USER_ROOMS,
+    name,
 };
 use crate::{
     encoding::{
@@ -57,61 +57,6 @@ pub struct Happening {
     pub event: EventNid,
     /// Whether it was stored as an outlier, or placed in the graph as old or new.
     pub kind: Kind,
-}
-
-/// An input that waits for events that are not here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ParkedRow {
-    /// Its place in the order of parking.
-    pub order: u32,
-    /// As `kind` of the input: 0 outlier, 1 old, 2 new.
-    pub kind: u8,
-    /// Whether this homeserver made the event.
-    pub local: bool,
-    /// The server that sent it.
-    #[serde(deserialize_with = "cold::owned")]
-    pub origin: Option<String>,
-    /// The supplied state before it.
-    #[serde(deserialize_with = "cold::owned")]
-    pub state: Option<Vec<String>>,
-    /// The PDU, as canonical JSON.
-    #[serde(deserialize_with = "cold::owned")]
-    pub pdu: Vec<u8>,
-    /// What was not here when it was parked, in the order in which it is waited for.
-    #[serde(deserialize_with = "cold::owned")]
-    pub missing: Vec<Want>,
-    /// Why it cannot be decided though all is here; it is kept for an administrator to look at.
-    #[serde(deserialize_with = "cold::owned")]
-    pub failed: Option<String>,
-}
-
-/// An event that a parked input waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Want {
-    /// The event ID.
-    #[serde(deserialize_with = "cold::owned")]
-    pub event_id: String,
-    /// What it is wanted as.
-    pub role: Role,
-}
-
-impl<'de> cold::Owned<'de> for Vec<Want> {
-    type Seen = cold::Grown<Want>;
-
-    fn own(cold::Grown(wants): cold::Grown<Want>) -> Self {
-        wants
-    }
-}
-
-/// What a missing event is to the event that waits for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
-    /// A prev event: it must have a place in the graph, and a state.
-    Prev,
-    /// An auth event: it must be stored.
-    Auth,
-    /// An event of the supplied state: it must be stored.
-    State,
 }
 
 /// An entry of the current state.
@@ -299,49 +244,6 @@ impl<'a> Rows<'a> {
         })?;
         Ok(rooms)
     }
-
-    /// The parked input of an event.
-    pub fn parked(&self, room: RoomNid, event_key: &EventKey) -> Result<Option<ParkedRow>> {
-        let key = keys::prev_children(room, event_key);
-        self.decode(PARKED, &key, |bytes| decode_parked(&key, bytes))
-    }
-
-    /// All parked inputs of a room, in the order of parking.
-    pub fn all_parked(&self, room: RoomNid) -> Result<Vec<(u32, EventKey)>> {
-        let prefix = keys::room(room);
-        let mut parked = Vec::new();
-        self.read.scan(PARKED, &prefix, &prefix, Direction::Forward, &mut |key, value| {
-            let row = decode_parked(key, value).map_err(|malformed| corrupt(PARKED, key, malformed))?;
-            parked.push((row.order, last_event_key(PARKED, key)?));
-            Ok(true)
-        })?;
-        parked.sort_unstable();
-        Ok(parked)
-    }
-
-    /// The parked inputs that wait for an event, each with the place of that event among what it lacks.
-    pub fn waiting(&self, room: RoomNid, wanted: &EventKey) -> Result<Vec<(EventKey, u32)>> {
-        let prefix = keys::prev_children(room, wanted);
-        let mut waiting = Vec::new();
-        self.read.scan(WAITS, &prefix, &prefix, Direction::Forward, &mut |key, value| {
-            let place = decode_wait(key, value).map_err(|malformed| corrupt(WAITS, key, malformed))?;
-            waiting.push((last_event_key(WAITS, key)?, place));
-            Ok(true)
-        })?;
-        Ok(waiting)
-    }
-}
-
-fn last_event_key(table: TableId, key: &[u8]) -> Result<EventKey> {
-    let what = Malformed { offset: 0, what: "a key that names no event" };
-    key.last_chunk::<32>().map(|bytes| EventKey::from_bytes(*bytes)).ok_or_else(|| corrupt(table, key, what))
-}
-
-/// Writes that a parked input waits for an event, which is at `place` among what it lacks.
-pub fn put_wait(batch: &mut Batch, room: RoomNid, wanted: &EventKey, waiting: &EventKey, place: u32) {
-    let key = keys::wait(room, wanted, waiting);
-    let value = sealed(&key, encode_number(place));
-    batch.put(WAITS, key, value);
 }
 
 /// Writes the rows of a room.
@@ -400,20 +302,6 @@ pub fn put_current(batch: &mut Batch, room: RoomNid, tuple: StateTuple, entry: O
     }
 }
 
-/// Reads a parked input.
-pub fn decode_parked(key: &[u8], sealed: &[u8]) -> Decoded<ParkedRow> {
-    cold::decode(unseal(key, sealed)?)
-}
-
-/// Writes a parked input.
-pub fn put_parked(batch: &mut Batch, room: RoomNid, event_key: &EventKey, row: &ParkedRow) -> Result<()> {
-    let key = keys::prev_children(room, event_key);
-    let mut value = cold::encode(row)?;
-    seal(&key, &mut value);
-    batch.put(PARKED, key, value);
-    Ok(())
-}
-
 /// A value with its checksum.
 pub(crate) fn sealed(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     seal(key, &mut value);
@@ -443,11 +331,6 @@ fn encode_number(number: u32) -> Vec<u8> {
     let mut value = Vec::new();
     put_varint(&mut value, u64::from(number));
     value
-}
-
-/// Reads the place of an event among what a parked input lacks.
-pub(crate) fn decode_wait(key: &[u8], sealed: &[u8]) -> Decoded<u32> {
-    decode_number(unseal(key, sealed)?)
 }
 
 pub(crate) fn decode_number(bytes: &[u8]) -> Decoded<u32> {

@@ -10,18 +10,18 @@ use crate::{
     error::Result,
     ids::EventNid,
     tables::{
-        PARKED, WAITS,
-        rows::{ParkedRow, Role, Want, decode_parked, decode_wait},
+        PARKED, WAITS, WANTED,
+        parked::{ParkedRow, Role, Want, decode_parked, decode_wait, decode_wanted},
     },
 };
 
 impl RoomCheck<'_, '_> {
-    /// Checks that parked inputs are PDUs of this room that have no place in the graph, and that each waits for the first
-    /// event that it lacks.
+    /// Checks that parked inputs are PDUs of this room that have no place in the graph; that each is found by every event
+    /// that it names and lacked; and that it waits for the first of the others that it lacks.
     ///
-    /// Between the batch that stores an event and the one that wakes what waited for it, and until what was woken is
-    /// decided, rows look as if nobody had noticed; the engine takes them up when it is opened. So an input may wait for
-    /// the newest event, and may wait for nothing if it lacks nothing.
+    /// Between the batch that stores an event and those that decide what waited for it, rows look as if nobody had noticed;
+    /// if the process ends between, the engine takes them up when it is opened. So an input may wait for an event that is
+    /// here, and for nothing if it lacks nothing.
     pub(super) fn check_parked(&mut self) -> Result<()> {
         let mut waits = self.check_waits()?;
         let mut orders = BTreeSet::new();
@@ -40,19 +40,44 @@ impl RoomCheck<'_, '_> {
             if !orders.insert(row.order) || row.order > last {
                 self.check.problem(PARKED, &key, format!("place {} is another's, or beyond the last", row.order));
             }
+            self.check_found_by(&key, &event_key, &row)?;
             let mut lacks = None;
-            for want in &row.missing {
+            for want in row.missing.iter().filter(|want| !want.role.is_named()) {
                 if lacks.is_none() && self.arrived(want)?.is_none() {
                     lacks = Some(want);
                 }
             }
+            // What it does not name is waited for once all that it names is here, at the latest.
             match (&row.failed, waits, lacks) {
                 (Some(_), 1.., _) => self.check.problem(PARKED, &key, "it has failed, and waits nevertheless"),
                 (None, 2.., _) => self.check.problem(PARKED, &key, format!("it waits for {waits} events at once")),
-                (None, 0, Some(want)) => {
+                (None, 0, Some(want)) if self.has_all_named(&row)? => {
                     self.check.problem(PARKED, &key, format!("nothing will wake it when {} comes", want.event_id));
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn has_all_named(&mut self, row: &ParkedRow) -> Result<bool> {
+        for want in row.missing.iter().filter(|want| want.role.is_named()) {
+            if self.arrived(want)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Checks that a parked input is found by the events that it names, if it has not failed.
+    fn check_found_by(&mut self, key: &[u8], event_key: &EventKey, row: &ParkedRow) -> Result<()> {
+        for want in row.missing.iter().filter(|want| want.role.is_named() && row.failed.is_none()) {
+            let Some(wanted) = self.key_of(want) else { continue };
+            let wanted_key = keys::wanted(&wanted, self.room.nid, row.order);
+            let found = self.check.get(WANTED, &wanted_key)?;
+            let found = found.and_then(|value| self.check.decoded(WANTED, &wanted_key, decode_wanted(&wanted_key, &value)));
+            if found != Some(*event_key) {
+                self.check.problem(PARKED, key, format!("nothing will wake it when {} comes", want.event_id));
             }
         }
         Ok(())
@@ -69,17 +94,20 @@ impl RoomCheck<'_, '_> {
                 self.check.problem(WAITS, &key, "a key that does not name two events");
                 continue;
             };
-            let Some(place) = self.check.decoded(WAITS, &key, decode_wait(&key, &value)) else { continue };
+            let Some((place, order)) = self.check.decoded(WAITS, &key, decode_wait(&key, &value)) else { continue };
             let count: &mut u32 = waits.entry(waiting).or_default();
             *count = count.saturating_add(1);
             // A parked row that does not decode is told of when it is read itself.
-            let parked_key = keys::prev_children(self.room.nid, &waiting);
+            let parked_key = keys::parked(self.room.nid, &waiting);
             let parked = self.check.get(PARKED, &parked_key)?;
             let Some(parked) = parked else {
                 self.check.problem(WAITS, &key, "nothing is parked that waits");
                 continue;
             };
             let Ok(parked) = decode_parked(&parked_key, &parked) else { continue };
+            if order != parked.order {
+                self.check.problem(WAITS, &key, format!("place {order} in the order of parking is another's"));
+            }
             if let Some(what) = self.wrong_wait(&parked, &wanted, place)? {
                 self.check.problem(WAITS, &key, what);
             }
@@ -92,15 +120,15 @@ impl RoomCheck<'_, '_> {
         let Some(want) = parked.missing.get(place).filter(|want| self.key_of(want) == Some(*wanted)) else {
             return Ok(Some("what is waited for is not at this place of what the parked input lacks"));
         };
-        for earlier in parked.missing.iter().take(place) {
+        if want.role.is_named() {
+            return Ok(Some("the parked input names what is waited for, and is found by that itself"));
+        }
+        for earlier in parked.missing.iter().take(place).filter(|want| !want.role.is_named()) {
             if self.arrived(earlier)?.is_none() {
                 return Ok(Some("the parked input lacks an event before this one"));
             }
         }
-        let newest = self.head.as_ref().map_or(0, |head| head.last_position);
-        let overslept =
-            self.arrived(want)?.is_some_and(|nid| self.facts.get(nid).is_some_and(|fact| fact.position != newest));
-        Ok(overslept.then_some("what is waited for has long arrived"))
+        Ok(None)
     }
 
     fn wrong_parked(&mut self, event_key: &EventKey, row: &ParkedRow) -> Result<Option<String>> {
@@ -135,7 +163,7 @@ impl RoomCheck<'_, '_> {
         let found = self.check.rows().find_event(self.room, &wanted);
         let found = self.check.readable(PARKED, wanted.as_bytes(), found)?.flatten();
         Ok(found.filter(|nid| match want.role {
-            Role::Auth | Role::State => self.facts.get(*nid).is_none_or(|fact| fact.remains > Remains::Row),
+            Role::Auth | Role::State | Role::Chain => self.facts.get(*nid).is_none_or(|fact| fact.remains > Remains::Row),
             Role::Prev => self.facts.get(*nid).is_some_and(|fact| fact.states.is_some()),
         }))
     }
@@ -152,6 +180,8 @@ impl RoomCheck<'_, '_> {
         let implied = || want.event_id.strip_prefix('$') == pdu.room_id().strip_prefix('!');
         match want.role {
             Role::Auth => pdu.auth_keys().contains(&key) || implied(),
+            // Its body was collected, which was looked at above; it has been stored again since.
+            Role::Chain => self.is_stored(&key),
             Role::State => row.kind > 0 && supplied.contains(&*want.event_id),
             Role::Prev => row.kind == NEW && row.state.is_none() && pdu.prev_keys().contains(&key),
         }
@@ -160,6 +190,10 @@ impl RoomCheck<'_, '_> {
     fn is_collected(&self, event_key: &EventKey) -> bool {
         let found = self.check.rows().find_event(self.room, event_key).ok().flatten();
         found.and_then(|nid| self.facts.get(nid)).is_some_and(|fact| fact.remains != Remains::All)
+    }
+
+    fn is_stored(&self, event_key: &EventKey) -> bool {
+        self.check.rows().find_event(self.room, event_key).ok().flatten().is_some()
     }
 
     fn key_of(&self, want: &Want) -> Option<EventKey> {

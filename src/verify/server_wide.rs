@@ -8,9 +8,10 @@ use crate::{
     error::Result,
     ids::{EventNid, RoomNid, StateKeyNid, StateTuple},
     tables::{
-        EVENT_INDEX, USER_ROOMS,
+        EVENT_INDEX, USER_ROOMS, WANTED,
         event_ids::{decode_candidates, encode_candidates},
         interning::member_type,
+        parked::{ParkedRow, decode_wanted},
         rows::encode_membership,
     },
 };
@@ -74,6 +75,38 @@ pub(super) fn check_memberships(check: &mut Check<'_>, purges: &BTreeSet<RoomNid
         let membership = entry.and_then(|entry| entry.membership).map(|membership| encode_membership(&key, membership));
         if membership.is_none_or(|membership| value != membership) {
             check.problem(USER_ROOMS, &key, "not what the current state of the room says");
+        }
+    }
+    Ok(())
+}
+
+/// Checks that every row of what is wanted is of a parked input that names this event and lacked it.
+///
+/// That every such event is there is checked with the parked inputs.
+pub(super) fn check_wanted(check: &mut Check<'_>, purges: &BTreeSet<RoomNid>) -> Result<()> {
+    let mut rows = RowStream::new(check, WANTED, &[]);
+    while let Some((key, value)) = rows.next(check)? {
+        let Some((wanted, room, order)) = keys::parts_of_wanted(&key) else {
+            check.problem(WANTED, &key, "a key that names no event and room");
+            continue;
+        };
+        if purges.contains(&room) {
+            continue;
+        }
+        let Some(waiting) = check.decoded(WANTED, &key, decode_wanted(&key, &value)) else { continue };
+        let Some(of) = unless_damaged(check.rows().room(room))? else {
+            check.problem(WANTED, &key, "its room is not here");
+            continue;
+        };
+        // A parked row that does not decode is told of when it is read itself.
+        let Some(parked) = unless_damaged(check.rows().parked(room, &waiting))? else { continue };
+        let names = |parked: &ParkedRow| {
+            let named = parked.missing.iter().filter(|want| want.role.is_named());
+            let mut keys = named.filter_map(|want| EventKey::of(&want.event_id, of.rules.event_id_format));
+            parked.order == order && parked.failed.is_none() && keys.any(|key| key == wanted)
+        };
+        if !parked.as_ref().is_some_and(names) {
+            check.problem(WANTED, &key, "nothing is parked that lacks it");
         }
     }
     Ok(())

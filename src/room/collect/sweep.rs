@@ -31,7 +31,8 @@ impl RoomWriter {
     pub fn drop_bodies(&mut self, events: &[EventNid], marks: &mut Marks) -> Result<(Counted, Touched)> {
         let mut counted = Counted::default();
         let room = self.room.nid;
-        let rows = self.engine.rows();
+        let engine = self.engine.clone();
+        let rows = engine.rows();
         marks.catch_up(rows, room, &self.head, &self.stored())?;
         let mut draft = self.draft();
         for nid in events.iter().filter(|nid| !marks.has(**nid)) {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     encoding::cold,
     kv::{Batch, Read, Store, TableId, memory::MemoryStore},
-    tables::{TABLES, name, rows::ParkedRow},
+    tables::{TABLES, name, parked::ParkedRow},
 };
 
 /// Rows of a table that are damaged: the first, the last, and one between them. What is left of the purged room, number 2,
@@ -92,8 +92,8 @@ fn cannot_be_told(table: TableId, value: &[u8], changed: &[u8]) -> bool {
         // What came with the input, and in which order: nothing else says it.
         "parked" => match (cold::decode::<ParkedRow>(value), cold::decode::<ParkedRow>(changed)) {
             (Ok(parked), Ok(changed)) => {
-                let ParkedRow { order, kind, local, origin, state, failed, .. } = changed;
-                parked == ParkedRow { order, kind, local, origin, state, failed, ..parked.clone() }
+                let ParkedRow { order, kind, local, origin, state, failed, parked_at, .. } = changed;
+                parked == ParkedRow { order, kind, local, origin, state, failed, parked_at, ..parked.clone() }
                     && (parked.pdu, parked.missing) == (changed.pdu, changed.missing)
             }
             _ => false,

@@ -9,7 +9,7 @@ use crate::{
     generate::{Room, Spec},
     ids::{EventNid, StateTuple},
     kv::{Store, TableId, memory::MemoryStore},
-    room::writer::RoomWriter,
+    room::{sealing::Sealing, writer::RoomWriter},
     state::{read, source::StateSource},
     tables::{BLOCKS, TABLES, specs},
     verify::tests::support::rows,
