@@ -1,5 +1,8 @@
 //! Looking again at parked inputs: when an event has landed that they wait for, and when the store was opened.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use super::{
