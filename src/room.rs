@@ -6,6 +6,7 @@
 pub mod collect;
 mod commit;
 mod copies;
+pub mod drive;
 pub mod engine;
 mod extremities;
 mod facts;

@@ -7,9 +7,10 @@ use ruma_common::RoomVersionId;
 use crate::{
     encoding::json::Json,
     error::{Error, Result},
-    input::Sealer,
+    input::ListBuilder,
     kv::Store,
     room::{
+        drive::Driving,
         engine::Engine,
         outcome::{Input, Outcome},
         writer::RoomWriter,
@@ -19,7 +20,7 @@ use crate::{
 /// An engine without its pool of writers. Lists are built beside the caller's thread, as the pool does.
 pub struct Direct {
     engine: Arc<Engine>,
-    _sealer: Sealer,
+    _list_builder: ListBuilder,
 }
 
 /// The writer of one room.
@@ -35,7 +36,7 @@ impl Direct {
     /// `Corrupt` or `Unavailable`, as for every read.
     pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
         let engine = Arc::new(Engine::open(store, memory)?);
-        Ok(Self { _sealer: Sealer::start(engine.clone())?, engine })
+        Ok(Self { _list_builder: ListBuilder::start(engine.clone())?, engine })
     }
 
     /// Blocks until all lists that are due are built.
@@ -63,8 +64,14 @@ impl DirectWriter {
     pub fn process(&mut self, input: &Input) -> Result<Outcome> {
         let json = Json::parse(&input.pdu).map_err(|error| Error::invalid(error.what))?;
         let processed = self.writer.process(input, json)?;
+        let mut driving = Driving::default();
         if let Some(landed) = processed.landed {
-            self.writer.drive(landed)?;
+            driving.landed(landed.key);
+        }
+        while !driving.is_empty() {
+            if let Some(landed) = self.writer.drive(&mut driving)?.landed {
+                driving.landed(landed.key);
+            }
         }
         Ok(processed.outcome)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    drive::Landed,
     incoming::reason_text,
     merge::Changed,
     outcome::{Kind, Outcome, Position},
@@ -209,7 +210,7 @@ impl RoomWriter {
             Verdict::SoftFailed(why) => Outcome::SoftFailed { event_id, position, reason: reason_text(why) },
             Verdict::Rejected(why) => Outcome::Rejected { event_id, position, reason: reason_text(why) },
         };
-        Ok(Processed { outcome, sequence, landed: Some(key) })
+        Ok(Processed { outcome, sequence, landed: Some(Landed::here(key)) })
     }
 
     /// Stores the body of an event again that garbage collection dropped, if all its auth events have theirs and there is

@@ -5,8 +5,6 @@ mod waits;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use ruma_common::{OwnedServerName, room_version_rules::RoomVersionRules};
 use rustc_hash::FxHashMap;
 
@@ -18,7 +16,7 @@ use super::{
 };
 use crate::{
     encoding::{cold, event_key::EventKey, json::Json, keys, pdu::Pdu},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     ids::EventNid,
     tables::{
         PARKED,
@@ -129,63 +127,14 @@ impl RoomWriter {
         Ok(Some(row.order))
     }
 
-    /// Decides, in the order of parking, everything that waited for an event which has arrived, and what waited for that
-    /// in turn. Each event is a batch of its own. Gives the number of the last one.
-    pub fn drive(&mut self, landed: EventKey) -> Result<u64> {
-        let mut ready = BTreeMap::new();
-        self.wake(&landed, &mut ready)?;
-        self.drive_ready(ready)
-    }
-
-    /// Takes up what was parked when the process ended: decides what lacks nothing by now, and lets the others wait for
-    /// what they lack. What they waited for may have been stored just before, and nobody was told.
-    pub fn recover(&mut self) -> Result<u64> {
-        let mut ready = BTreeMap::new();
-        let engine = self.engine.clone();
-        let rows = engine.rows();
-        for (order, key) in rows.all_parked(self.room.nid)? {
-            let Some(row) = rows.parked(self.room.nid, &key)?.filter(|row| row.failed.is_none()) else { continue };
-            let mut draft = self.draft();
-            self.delete_wait(&row, &key, &mut draft)?;
-            if !self.put_next_wait(&row, &key, 0, &mut draft)? {
-                ready.insert(order, key);
-            }
-            if !draft.batch.is_empty() {
-                self.apply(draft)?;
-            }
-        }
-        self.drive_ready(ready)
-    }
-
-    fn drive_ready(&mut self, mut ready: BTreeMap<u32, EventKey>) -> Result<u64> {
-        let mut sequence = 0;
-        while let Some((_, key)) = ready.pop_first() {
-            let Some(row) = self.engine.rows().parked(self.room.nid, &key)? else { continue };
-            self.awake = Some(key);
-            let processed = self.process_parked(row.clone(), &key);
-            self.awake = None;
-            match processed {
-                Ok(processed) => {
-                    sequence = processed.sequence;
-                    if let Some(landed) = processed.landed {
-                        self.wake(&landed, &mut ready)?;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Invalid => sequence = self.fail(row, &key, &error)?,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(sequence)
-    }
-
-    fn process_parked(&mut self, row: ParkedRow, key: &EventKey) -> Result<Processed> {
+    pub(super) fn process_parked(&mut self, row: ParkedRow, key: &EventKey) -> Result<Processed> {
         let pdu = parked_pdu(&row, &self.room.rules)?;
         let outlier = self.find(key)?;
         self.decide_or_park(&pdu, &input_of(row)?, outlier)
     }
 
     /// Keeps an input that cannot be decided though all is here, with the reason.
-    fn fail(&mut self, row: ParkedRow, key: &EventKey, error: &Error) -> Result<u64> {
+    pub(super) fn fail(&mut self, row: ParkedRow, key: &EventKey, error: &Error) -> Result<u64> {
         tracing::warn!(room = %self.room.id, %error, "a parked event cannot be decided");
         let mut draft = self.draft();
         let reason = error.to_string().chars().take(MAX_REASON_CHARS).collect();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ruma_common::OwnedEventId;
 
 use super::{
+    drive::Landed,
     incoming::{refusal, rejected},
     merge::{Changed, Resolution},
     outcome::{Accepted, FirstVerdict, Input, Kind, Outcome, Position, StateChange, StateId},
@@ -14,7 +15,6 @@ use super::{
 };
 use crate::{
     encoding::{
-        event_key::EventKey,
         event_row::{EventRow, Remains, States, Verdict},
         json::Json,
         pdu::Pdu,
@@ -30,8 +30,8 @@ pub struct Processed {
     pub outcome: Outcome,
     /// The number of the last batch that it depends on; 0 if it stored nothing.
     pub sequence: u64,
-    /// Whether an event was stored or placed that others may wait for.
-    pub landed: Option<EventKey>,
+    /// The event that was stored or placed, if others may wait for it.
+    pub landed: Option<Landed>,
 }
 
 impl RoomWriter {
@@ -174,7 +174,7 @@ impl RoomWriter {
         let mut landed = None;
         let sequence = if !row.has_body() {
             let restored = self.restore_body(nid, &row, pdu)?;
-            landed = restored.map(|_| pdu.key());
+            landed = restored.map(|_| Landed::here(pdu.key()));
             restored.unwrap_or_else(|| self.engine.last_sequence())
         } else if row.redacted_at_acceptance && !pdu.is_redacted() {
             self.replace_body(nid, &row, pdu)?

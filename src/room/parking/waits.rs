@@ -48,7 +48,7 @@ impl RoomWriter {
     }
 
     /// Deletes the row of what a parked input waits for.
-    pub(super) fn delete_wait(&self, row: &ParkedRow, key: &EventKey, draft: &mut Draft) -> Result<()> {
+    pub(in crate::room) fn delete_wait(&self, row: &ParkedRow, key: &EventKey, draft: &mut Draft) -> Result<()> {
         if self.awake == Some(*key) {
             return Ok(());
         }
@@ -63,7 +63,7 @@ impl RoomWriter {
     }
 
     /// Makes a parked input wait for the first event that it lacks from `place` on; `false` if it lacks none.
-    pub(super) fn put_next_wait(
+    pub(in crate::room) fn put_next_wait(
         &self,
         row: &ParkedRow,
         key: &EventKey,
@@ -91,7 +91,7 @@ impl RoomWriter {
     }
 
     /// Finds the inputs that waited for an event and lack nothing more; makes the others wait for the next.
-    pub(super) fn wake(&mut self, landed: &EventKey, ready: &mut BTreeMap<u32, EventKey>) -> Result<()> {
+    pub(in crate::room) fn wake(&mut self, landed: &EventKey, ready: &mut BTreeMap<u32, EventKey>) -> Result<()> {
         if self.head.counts.parked == 0 {
             return Ok(());
         }
