@@ -163,4 +163,10 @@ impl Lanes {
     pub(super) fn len(&self) -> usize {
         self.map.lock().by_room.len()
     }
+
+    /// Tells whether a room has a lane.
+    #[cfg(test)]
+    pub(super) fn has(&self, room_id: &str) -> bool {
+        self.map.lock().by_room.contains_key(room_id)
+    }
 }

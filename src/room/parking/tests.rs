@@ -18,7 +18,7 @@ use crate::{
     ErrorKind, FirstVerdict, Input, Kind, Outcome, ParkedInput, Result, RoomServer, Ticket,
     encoding::{event_key::EventKey, json::Json, pdu::CanonicalEvent},
     kv::{self, Batch, Direction, Read, Store, TableId, Visit, memory::MemoryStore},
-    room::{pipeline::Processed, writer::RoomWriter},
+    room::{drive::Driving, pipeline::Processed, writer::RoomWriter},
     tables::{PARKED, rows::ParkedRow, specs},
     verify::tests::{
         room::{ALICE, Author, BOB, ROOM, Written, live, member, message, with_state},
@@ -280,7 +280,11 @@ fn an_input_that_is_too_large_to_be_parked_is_invalid_and_the_room_goes_on() {
     assert!(matches!(kept.outcome, Outcome::Parked(_)) && is_whole(&server));
 
     let landed = process(&mut writer, &Input::new(textual(&prev, message("prev"), &["$alice:a"], &AUTH)));
-    writer.drive(landed.expect("valid").landed.expect("stored")).expect("writable");
+    let mut driving = Driving::default();
+    driving.landed(landed.expect("valid").landed.expect("stored").key);
+    while !driving.is_empty() {
+        writer.drive(&mut driving).expect("writable");
+    }
     assert!(only_row(&server).failed.is_some_and(|why| why.contains("no state event")) && is_whole(&server));
     let decided = process(&mut writer, &told(&AUTH, 1)).expect("valid");
     assert!(matches!(decided.outcome, Outcome::Accepted(_)), "{:?}", decided.outcome);
