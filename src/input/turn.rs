@@ -13,12 +13,7 @@ use crate::{
     encoding::json::Json,
     error::{Error, ErrorKind, Result},
     ids::RoomNid,
-    room::{
-        drive::Landed,
-        engine::Engine,
-        outcome::Input,
-        writer::RoomWriter,
-    },
+    room::{drive::Landed, engine::Engine, outcome::Input, writer::RoomWriter},
     tables::rows::Room,
 };
 

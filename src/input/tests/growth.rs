@@ -28,23 +28,21 @@ fn inputs_that_find_no_place_leave_no_lanes_behind() {
         let _gone = wait.lock().recv();
         Ok(())
     });
-    let (_, first) = beginning(0);
-    let mut taken = Vec::new();
-    let refused = loop {
-        match server.submit(live(&first)) {
-            Ok(ticket) => taken.push(ticket),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(refused.kind(), ErrorKind::Busy);
+    // The one writer is busy with the first room, and those of a second one fill the queues.
+    let mut taken = vec![server.submit(live(&beginning(0).1)).expect("taken")];
+    while let Ok(ticket) = server.submit(stray_of_known_version(0)) {
+        taken.push(ticket);
+    }
     for n in 0..MANY {
         assert_eq!(kind_of(server.submit(stray_of_known_version(n))), ErrorKind::Busy);
     }
-    assert_eq!(server.inputs.lanes().len(), 1);
+    assert_eq!(server.inputs.lanes().len(), 2);
     drop(go);
     store.let_writes_pass();
+    assert!(taken.len() > 2);
     for ticket in taken {
-        ends("a ticket", || ticket.wait()).expect("decided");
+        // Those of the second room are no events.
+        drop(ends("a ticket", || ticket.wait()));
     }
     ends_well(&server);
 }
@@ -133,9 +131,8 @@ fn one_thread_at_a_time_is_in_a_room() {
         counts[0].fetch_sub(1, Ordering::AcqRel);
         Ok(())
     });
-    let events: Vec<Written> = (0..2_000)
-        .map(|n| author.write(ALICE, message(&n.to_string()), &[bob], &[create, levels, &base[1]]))
-        .collect();
+    let events: Vec<Written> =
+        (0..2_000).map(|n| author.write(ALICE, message(&n.to_string()), &[bob], &[create, levels, &base[1]])).collect();
     std::thread::scope(|scope| {
         for part in events.chunks(500) {
             let server = &server;

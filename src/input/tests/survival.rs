@@ -245,7 +245,8 @@ fn a_quarantine_lasts_until_it_is_ended_and_then_what_was_parked_is_decided() {
     server.settle().expect("settles");
     let error = server.submit(live(&base[3])).expect_err("in quarantine");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    let collect = Collect { room: Some(ROOM.to_owned()), ..Collect::default() };
+    let before = Some(base[1].event_id.as_str().try_into().expect("an event ID"));
+    let collect = Collect { room: Some(ROOM.to_owned()), before, ..Collect::default() };
     let refused = server.gc(&collect, &mut |_| {}).expect_err("in quarantine");
     assert_eq!((refused.kind(), refused.to_string()), (ErrorKind::Unavailable, error.to_string()));
     let reason = server.quarantined_reason(ROOM).expect("in quarantine");
