@@ -131,16 +131,51 @@ impl RoomServer {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the store cannot be synced.
+    /// `Busy` if the store refuses to write, so that parked inputs which are ready cannot be decided now: they are tried
+    /// again with the next input of their room, and when this is called again. `Unavailable` if the store cannot be synced.
     pub fn settle(&self) -> Result<()> {
-        self.inputs.settle();
+        let settled = self.inputs.settle();
         self.purger.settle();
-        self.engine.sync().map(|_| ())
+        self.engine.sync()?;
+        settled
     }
 
-    /// Rooms whose writer panicked, with the reason. They take no inputs until the store is opened again.
+    /// Rooms whose writer panicked, with the reason. They take no inputs until [`RoomServer::release`], or until the store
+    /// is opened again.
     pub fn quarantined(&self) -> Vec<(String, String)> {
         self.inputs.quarantined()
+    }
+
+    /// Why a room is in quarantine, if it is: tells an `Unavailable` that is the room's from one that is the store's.
+    pub fn quarantined_reason(&self, room_id: &str) -> Option<String> {
+        self.inputs.quarantined_reason(room_id)
+    }
+
+    /// Ends a room's quarantine: the room takes inputs again, and what is parked in it and ready is decided.
+    ///
+    /// What made the writer panic may do so again; the room is in quarantine again then, and nothing is lost.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use roomserver::{ErrorKind, Options, RoomServer, kv::memory::MemoryStore, tables};
+    ///
+    /// # fn main() -> Result<(), roomserver::Error> {
+    /// let server = RoomServer::open_on(Arc::new(MemoryStore::open(&tables::specs())), &Options::default())?;
+    /// for (room_id, reason) in server.quarantined() {
+    ///     println!("{room_id}: {reason}");
+    ///     server.release(&room_id)?;
+    /// }
+    /// let unknown = server.release("!fine:example.org").expect_err("it is not in quarantine");
+    /// assert_eq!(unknown.kind(), ErrorKind::NotFound);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the room is not in quarantine; `Unavailable` after [`RoomServer::close`].
+    pub fn release(&self, room_id: &str) -> Result<()> {
+        self.inputs.release(room_id)
     }
 
     /// Live bytes on disk of each table, by name. With `exact`, after writing everything out and compacting it.
@@ -177,7 +212,7 @@ impl RoomServer {
             }
             for sealed in &head.seals {
                 if !rows.has_list(room.nid, *sealed)? {
-                    self.inputs.seal(room.nid);
+                    self.inputs.build_lists(room.nid);
                     break;
                 }
             }

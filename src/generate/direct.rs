@@ -7,7 +7,7 @@ use ruma_common::RoomVersionId;
 use crate::{
     encoding::json::Json,
     error::{Error, Result},
-    input::Sealer,
+    input::ListBuilder,
     kv::Store,
     room::{
         drive::Driving,
@@ -20,7 +20,7 @@ use crate::{
 /// An engine without its pool of writers. Lists are built beside the caller's thread, as the pool does.
 pub struct Direct {
     engine: Arc<Engine>,
-    _sealer: Sealer,
+    _list_builder: ListBuilder,
 }
 
 /// The writer of one room.
@@ -37,7 +37,7 @@ impl Direct {
     /// `Corrupt` or `Unavailable`, as for every read.
     pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
         let engine = Arc::new(Engine::open(store, memory)?);
-        Ok(Self { _sealer: Sealer::start(engine.clone())?, engine })
+        Ok(Self { _list_builder: ListBuilder::start(engine.clone())?, engine })
     }
 
     /// Blocks until all lists that are due are built.

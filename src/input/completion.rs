@@ -1,22 +1,19 @@
-//! Making outcomes durable before they are told: one sync for all that wait.
+//! The thread that syncs, and tells outcomes: one sync for all that wait for it.
 
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::{pool::Gauge, ticket::Promise};
+use super::{
+    gauge::Counted,
+    guarded::{guarded, harmless},
+    threads::Threads,
+    ticket::Promise,
+};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     room::{engine::Engine, outcome::Outcome},
 };
-
-/// An input that is done, once the store is durable up to `sequence`.
-pub(super) struct Done {
-    pub(super) promise: Promise,
-    pub(super) result: Result<Outcome>,
-    pub(super) sequence: u64,
-    pub(super) bytes: usize,
-}
 
 /// Whether outcomes wait until they are on stable storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,33 +26,111 @@ pub enum Durability {
     Buffered,
 }
 
-/// The end into which writers put what is done.
-pub(super) fn channel() -> (Sender<Done>, Receiver<Done>) {
-    // What lies in the channel is bounded by the gauge, which counts every input until its outcome is told.
-    unbounded()
+/// Whoever waits for an input's outcome. Dropped without one, it is told an error.
+///
+/// The count falls first, when this is dropped too: who has the outcome must not find its input still counted.
+pub(super) struct Waiter {
+    counted: Counted,
+    promise: Promise<Outcome>,
 }
 
-/// Tells outcomes until all writers are gone.
-pub(super) fn run(engine: &Engine, durability: Durability, done: &Receiver<Done>, gauge: &Arc<Gauge>) {
+/// What was done up to some batch, and whom to tell of it once that batch is durable.
+struct Done {
+    sequence: u64,
+    tell: Option<(Waiter, Result<Outcome>)>,
+}
+
+enum Message {
+    Done(Done),
+    Stop,
+}
+
+/// The thread, and the way to it.
+pub(super) struct Completion {
+    // What lies in the channel is bounded: by the gauge, which counts an input until its outcome is told, and by the
+    // slices in which parked inputs are decided, each of which sends one message.
+    messages: Sender<Message>,
+    threads: Threads,
+}
+
+impl Waiter {
+    pub(super) fn new(counted: Counted, promise: Promise<Outcome>) -> Self {
+        Self { counted, promise }
+    }
+
+    fn tell(self, result: Result<Outcome>) {
+        let Self { counted, promise } = self;
+        drop(counted);
+        promise.keep(result);
+    }
+}
+
+impl Completion {
+    /// Starts the thread.
+    pub(super) fn start(engine: Arc<Engine>, durability: Durability) -> Result<Self> {
+        let (messages, received) = unbounded();
+        let completion = Self { messages, threads: Threads::default() };
+        completion.threads.spawn("roomserver-sync", move || run(&engine, durability, &received))?;
+        Ok(completion)
+    }
+
+    /// Tells an outcome once the batch of this number is durable.
+    pub(super) fn tell(&self, waiter: Waiter, result: Result<Outcome>, sequence: u64) {
+        self.send(Message::Done(Done { sequence, tell: Some((waiter, result)) }));
+    }
+
+    /// Makes everything durable up to the batch of this number, though nobody waits for it.
+    pub(super) fn make_durable(&self, sequence: u64) {
+        self.send(Message::Done(Done { sequence, tell: None }));
+    }
+
+    /// Ends the thread once it has told all that was done.
+    pub(super) fn close(&self) {
+        self.send(Message::Stop);
+        self.threads.join();
+    }
+
+    fn send(&self, message: Message) {
+        // Once the thread has ended, a message that comes back is dropped: its waiter is told so.
+        let _gone = self.messages.send(message);
+    }
+}
+
+/// Syncs and tells outcomes, round after round, until told to stop.
+fn run(engine: &Engine, durability: Durability, messages: &Receiver<Message>) {
     let mut durable = 0;
-    while let Ok(first) = done.recv() {
-        let all: Vec<Done> = std::iter::once(first).chain(done.try_iter()).collect();
-        let wanted = all.iter().map(|done| done.sequence).max().unwrap_or(0);
-        let mut failure = None;
-        if durability == Durability::Synced && wanted > durable {
-            match engine.sync() {
-                Ok(sequence) => durable = sequence,
-                Err(error) => failure = Some(error),
+    let mut stopping = false;
+    while !stopping && let Ok(first) = messages.recv() {
+        let mut round = Vec::new();
+        for message in std::iter::once(first).chain(messages.try_iter()) {
+            match message {
+                Message::Done(done) => round.push(done),
+                Message::Stop => stopping = true,
             }
         }
-        for Done { promise, result, sequence, bytes } in all {
-            let result = match &failure {
-                Some(error) if sequence > durable => Err(error.duplicate()),
-                _ => result,
-            };
-            // The gauge falls first: who has the outcome must not find its input still counted.
-            gauge.fall(bytes);
-            promise.keep(result);
+        // Without this, a panic would end the thread, and all later tickets would wait for ever. Those of this round that
+        // have no outcome yet are dropped by it, and told so.
+        if let Err(panic) = guarded(|| finish(engine, durability, &mut durable, round)) {
+            harmless(|| tracing::error!(panic, "the thread that tells outcomes panicked and goes on"));
         }
+    }
+}
+
+fn finish(engine: &Engine, durability: Durability, durable: &mut u64, round: Vec<Done>) {
+    let wanted = round.iter().map(|done| done.sequence).max().unwrap_or(0);
+    let mut failure = None;
+    if durability == Durability::Synced && wanted > *durable {
+        match guarded(|| engine.sync()) {
+            Ok(Ok(sequence)) => *durable = sequence,
+            Ok(Err(error)) => failure = Some(error),
+            Err(panic) => failure = Some(Error::internal(format!("the store panicked while it synced: {panic}"))),
+        }
+    }
+    for Done { sequence, tell } in round {
+        let Some((waiter, result)) = tell else { continue };
+        waiter.tell(match &failure {
+            Some(error) if sequence > *durable => Err(error.duplicate()),
+            _ => result,
+        });
     }
 }

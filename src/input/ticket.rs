@@ -1,4 +1,4 @@
-//! The promise of an outcome.
+//! The promise of an answer: of an input's outcome, or of what work in a room gave.
 
 use std::{
     future::Future,
@@ -9,7 +9,11 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{error::Result, room::outcome::Outcome};
+use super::guarded::{guarded, harmless};
+use crate::{
+    error::{Error, Result},
+    room::outcome::Outcome,
+};
 
 /// The promise of an input's outcome: waited for by a thread, or awaited on any runtime.
 ///
@@ -17,63 +21,108 @@ use crate::{error::Result, room::outcome::Outcome};
 /// same.
 #[derive(Debug)]
 pub struct Ticket {
-    shared: Arc<Shared>,
+    answer: Answer<Outcome>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    done: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    result: Option<Result<Outcome>>,
-    waker: Option<Waker>,
-}
-
-/// The other end of a ticket.
+/// The end of a promise at which the answer is waited for.
 #[derive(Debug)]
-pub(super) struct Promise {
-    shared: Arc<Shared>,
+pub(super) struct Answer<T> {
+    slot: Arc<Slot<T>>,
 }
 
-/// A ticket and its other end.
-pub(super) fn ticket() -> (Ticket, Promise) {
-    let shared = Arc::new(Shared::default());
-    (Ticket { shared: shared.clone() }, Promise { shared })
+/// The end of a promise at which the answer is given. One that is dropped without an answer gives an error: nobody waits
+/// for ever, whatever became of the work.
+#[derive(Debug)]
+pub(super) struct Promise<T> {
+    slot: Arc<Slot<T>>,
 }
 
-impl Promise {
-    /// Tells the outcome.
-    pub(super) fn keep(self, result: Result<Outcome>) {
-        let mut state = self.shared.state.lock();
-        state.result = Some(result);
-        let waker = state.waker.take();
+#[derive(Debug)]
+struct Slot<T> {
+    state: Mutex<State<T>>,
+    told: Condvar,
+}
+
+#[derive(Debug)]
+enum State<T> {
+    Open(Option<Waker>),
+    Told(Result<T>),
+    Taken,
+}
+
+/// A promise: the end for whoever does the work, and the one for whoever waits.
+pub(super) fn promise<T>() -> (Promise<T>, Answer<T>) {
+    let slot = Arc::new(Slot { state: Mutex::new(State::Open(None)), told: Condvar::new() });
+    (Promise { slot: slot.clone() }, Answer { slot })
+}
+
+impl<T> Promise<T> {
+    /// Gives the answer.
+    pub(super) fn keep(self, result: Result<T>) {
+        self.slot.tell(result);
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        if !matches!(*self.slot.state.lock(), State::Open(_)) {
+            return;
+        }
+        self.slot.tell(Err(if std::thread::panicking() {
+            Error::internal("the thread that had this in its hands panicked")
+        } else {
+            Error::unavailable("the store was closed before this one's turn")
+        }));
+    }
+}
+
+impl<T> Slot<T> {
+    /// Gives the answer, unless there is one already.
+    fn tell(&self, result: Result<T>) {
+        let mut state = self.state.lock();
+        let State::Open(waker) = &mut *state else { return };
+        let waker = waker.take();
+        *state = State::Told(result);
         drop(state);
-        self.shared.done.notify_all();
-        if let Some(waker) = waker {
-            waker.wake();
+        self.told.notify_all();
+        // The waker is the host's, and the thread here serves all rooms.
+        if let Some(waker) = waker
+            && let Err(panic) = guarded(|| waker.wake())
+        {
+            harmless(|| tracing::error!(panic, "the waker of a ticket panicked"));
+        }
+    }
+}
+
+impl<T> Answer<T> {
+    /// Blocks until the answer is given.
+    pub(super) fn wait(self) -> Result<T> {
+        let mut state = self.slot.state.lock();
+        loop {
+            match std::mem::replace(&mut *state, State::Taken) {
+                State::Told(result) => return result,
+                open => *state = open,
+            }
+            self.slot.told.wait(&mut state);
         }
     }
 }
 
 impl Ticket {
+    pub(super) fn new(answer: Answer<Outcome>) -> Self {
+        Self { answer }
+    }
+
     /// Blocks until the outcome is known.
     ///
     /// # Errors
     ///
     /// `Invalid` for an input that is malformed, which leaves nothing behind; `NotFound` if its room is not known and
-    /// nobody told its version; `Unavailable` if the store was closed or fails, or the room is in quarantine; `Corrupt`
-    /// if what is stored is damaged.
+    /// nobody told its version; `Busy` if the store refuses to write now: submit it again later; `Unavailable` if the store
+    /// was closed or fails, or the room is in quarantine; `Corrupt` if what is stored is damaged; `Internal` if something
+    /// panicked.
     pub fn wait(self) -> Result<Outcome> {
-        let mut state = self.shared.state.lock();
-        loop {
-            if let Some(result) = state.result.take() {
-                return result;
-            }
-            self.shared.done.wait(&mut state);
-        }
+        self.answer.wait()
     }
 }
 
@@ -81,13 +130,19 @@ impl Future for Ticket {
     type Output = Result<Outcome>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.shared.state.lock();
-        match state.result.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                state.waker = Some(context.waker().clone());
-                Poll::Pending
+        // Wakers are the host's: they are cloned and dropped while nothing is locked.
+        let waker = context.waker().clone();
+        let mut state = self.answer.slot.state.lock();
+        let replaced = match std::mem::replace(&mut *state, State::Taken) {
+            State::Told(result) => return Poll::Ready(result),
+            State::Open(replaced) => {
+                *state = State::Open(Some(waker));
+                replaced
             }
-        }
+            State::Taken => None,
+        };
+        drop(state);
+        drop(replaced);
+        Poll::Pending
     }
 }

@@ -191,8 +191,9 @@ impl Engine {
         Ok(Page { next: last.map(|(last, _)| [last.as_slice(), &[0]].concat()), rows })
     }
 
-    /// Drops a room's rows from memory.
-    fn forget_rows(&self, room: RoomNid) {
+    /// Drops a room's rows from memory: after a purge, and after a panic of the room's writer, which may have stored what
+    /// memory does not hold.
+    pub fn forget_rows(&self, room: RoomNid) {
         self.states.forget_room(room);
         self.events.retain(|(owner, _), _: &Arc<_>| *owner != room);
         self.keys.retain(|(owner, _), _| *owner != room);

@@ -1,4 +1,4 @@
-//! What is read of an event before its room's writer has it.
+//! What is read of an event before its room's writer has it, in the thread that submits it.
 
 use ruma_common::RoomVersionId;
 
@@ -8,7 +8,32 @@ use crate::{
         pdu::{MAX_PDU_BYTES, Pdu, room_id_hint},
     },
     error::{Error, Result},
+    room::outcome::Input,
 };
+
+/// An input whose event was parsed.
+pub(super) struct ReadInput {
+    /// The input, without the bytes of its event.
+    pub(super) input: Input,
+    pub(super) json: Json,
+    pub(super) room_id: String,
+    /// The bytes of memory that it takes while it waits, with those of a lane that may be made for it alone.
+    pub(super) bytes: usize,
+}
+
+impl ReadInput {
+    /// Parses the event of an input and finds its room. `Invalid` if it is not JSON, too large or names no room.
+    pub(super) fn read(mut input: Input) -> Result<Self> {
+        let json = parse(&std::mem::take(&mut input.pdu))?;
+        let room_id = room_of(&json)?;
+        let bytes = input.bytes().saturating_add(heap_bytes(&json)).saturating_add(LANE_BYTES);
+        let bytes = bytes.saturating_add(room_id.len().saturating_mul(3));
+        Ok(Self { input, json, room_id, bytes })
+    }
+}
+
+/// The bytes of memory that a lane without inputs takes, but for the room's ID.
+const LANE_BYTES: usize = 512;
 
 /// The most bytes of an event that are read. They are more than it may have in canonical form: `unsigned`, white space and
 /// escapes do not count there.
@@ -35,7 +60,7 @@ fn known_version(version: &str) -> Result<RoomVersionId> {
 }
 
 /// Parses an event and drops `unsigned`: what waits takes memory for what counts alone.
-pub(super) fn read(bytes: &[u8]) -> Result<Json> {
+fn parse(bytes: &[u8]) -> Result<Json> {
     if bytes.len() > MAX_RAW_BYTES {
         return Err(Error::invalid(format!(
             "the event has {} bytes as it was sent, at most {MAX_RAW_BYTES} are read",
@@ -62,7 +87,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Json> {
 }
 
 /// The bytes of memory that a value takes besides its own size.
-pub(super) fn heap_bytes(json: &Json) -> usize {
+fn heap_bytes(json: &Json) -> usize {
     match json {
         Json::Null | Json::Bool(_) | Json::Int(_) => 0,
         Json::Number(text) | Json::String(text) => text.len(),
@@ -79,7 +104,7 @@ pub(super) fn heap_bytes(json: &Json) -> usize {
 }
 
 /// The room of an event. From room version 12 on a create event has no `room_id`: its hash is the room's ID.
-pub(super) fn room_of(json: &Json) -> Result<String> {
+fn room_of(json: &Json) -> Result<String> {
     let hint = room_id_hint(json)?;
     if let Some(room_id) = hint.room_id {
         return Ok(room_id.to_owned());

@@ -1,0 +1,273 @@
+//! Parked inputs that became ready: they are decided in slices, surely, and before the next input of their room.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::{
+    super::{
+        pool::TURN,
+        turn::{InRoom, Work},
+    },
+    *,
+};
+use crate::{
+    Kind,
+    encoding::event_key::EventKey,
+    tables::PARKED,
+    verify::tests::{
+        room::{ROOM, message},
+        support::rows,
+    },
+};
+
+/// A room in which many events wait for one.
+struct Crowd {
+    base: [Written; 5],
+    /// What is waited for.
+    wanted: Written,
+    waiting: Vec<Written>,
+    /// Needs nothing of these.
+    next: Written,
+}
+
+impl Crowd {
+    fn new(size: usize) -> Self {
+        let mut author = Author::new(ROOM);
+        let base = author.base();
+        let [create, alice, levels, _, bob] = &base;
+        let change = ("m.room.power_levels", Some(""), json!({"users": {ALICE: 100}, "state_default": 60}));
+        let wanted = author.write(ALICE, change, &[bob], &[create, levels, alice]);
+        let waiting = (0..size)
+            .map(|n| author.write(ALICE, message(&n.to_string()), &[bob], &[create, alice, &wanted]))
+            .collect();
+        let next = author.write(ALICE, message("next"), &[bob], &[create, alice, levels]);
+        Self { base, wanted, waiting, next }
+    }
+
+    fn park(&self, server: &RoomServer) {
+        for event in &self.base {
+            accepted(server, event);
+        }
+        for part in self.waiting.chunks(1_000) {
+            let outlier = |event| Input { kind: Kind::Outlier, ..live(event) };
+            let tickets: Vec<Result<Ticket>> = part.iter().map(|event| server.submit(outlier(event))).collect();
+            for ticket in tickets {
+                assert!(matches!(ticket.and_then(Ticket::wait), Ok(Outcome::Parked(_))));
+            }
+        }
+        server.settle().expect("settles");
+        assert_eq!(parked(server), self.waiting.len());
+    }
+}
+
+fn parked(server: &RoomServer) -> usize {
+    server.view().room(ROOM).expect("readable").expect("here").counts().parked as usize
+}
+
+/// Work that notes when it is done.
+struct Note(Arc<Mutex<Vec<&'static str>>>);
+
+impl Work for Note {
+    fn run(&mut self, _: InRoom<'_>) -> Result<()> {
+        self.0.lock().push("work");
+        Ok(())
+    }
+
+    fn tell(self: Box<Self>, _: Option<Error>) {}
+}
+
+#[test]
+fn many_inputs_that_one_arrival_makes_ready_hold_up_no_other_room_and_precede_the_next_of_their_own() {
+    let crowd = Crowd::new(10_000);
+    for is_other_first in [false, true] {
+        let store = Hooked::new();
+        let server = Arc::new(store.server(1));
+        crowd.park(&server);
+        // The writer itself submits, when it has decided some hundred: so no clock decides how far it is.
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let tickets = Arc::new(Mutex::new(Vec::new()));
+        let (own, other) = (live(&crowd.next), live(&beginning(0).1));
+        let inputs = if is_other_first { [other, own] } else { [own, other] };
+        store.on_write({
+            let (weak, log, tickets) = (Arc::downgrade(&server), log.clone(), tickets.clone());
+            move |room| {
+                let place = {
+                    let mut log = log.lock();
+                    log.push(if room == 1 { "crowd" } else { "other" });
+                    log.len()
+                };
+                if place == 300 {
+                    let server = weak.upgrade().expect("open");
+                    for input in inputs.clone() {
+                        tickets.lock().push(server.submit(input).expect("taken"));
+                    }
+                    let work = Box::new(Note(log.clone()));
+                    let entered = server.inputs.lanes().enter(ROOM, |queue| {
+                        queue.push_work(work);
+                        Ok(())
+                    });
+                    entered.expect("open");
+                }
+                Ok(())
+            }
+        });
+        submit(&server, live(&crowd.wanted)).expect("decided");
+        ends("settle", {
+            let server = server.clone();
+            move || server.settle().expect("settles")
+        });
+        for ticket in tickets.lock().drain(..) {
+            assert!(matches!(ticket.wait(), Ok(Outcome::Accepted(_))));
+        }
+        let log = log.lock();
+        let place = |what: &str| log.iter().position(|wrote| *wrote == what).expect("it came");
+        assert_eq!(place("work"), 300, "between two steps");
+        assert!(place("other") < 300 + 2 * TURN, "{} steps came before the other room", place("other") - 300);
+        // The arrival, the rows of what was waited for, all that waited, and then the next input.
+        assert_eq!(log.iter().filter(|wrote| **wrote == "crowd").count(), 2 + 10_000 + 1);
+        assert_eq!(parked(&server), 0);
+        let view = server.view();
+        let position = |event: &Written| {
+            let room = view.room(ROOM).expect("readable").expect("here");
+            room.event(&event.event_id).expect("readable").expect("stored").position
+        };
+        let last = crowd.waiting.iter().map(position).max();
+        assert!(Some(position(&crowd.next)) > last);
+        ends_well(&server);
+    }
+}
+
+#[test]
+fn a_store_that_refuses_for_a_while_strands_nothing() {
+    let crowd = Crowd::new(5);
+    let store = Hooked::new();
+    let server = Arc::new(store.server(1));
+    crowd.park(&server);
+    // Each write is refused thrice, but the arrival's own.
+    let asked = AtomicUsize::new(0);
+    store.on_write(move |_| match asked.fetch_add(1, Ordering::AcqRel) {
+        n if n % 4 == 0 => Ok(()),
+        _ => Err(busy()),
+    });
+    submit(&server, live(&crowd.wanted)).expect("decided");
+    ends("settle", {
+        let server = server.clone();
+        move || server.settle().expect("settles")
+    });
+    assert_eq!(parked(&server), 0);
+    ends_well(&server);
+}
+
+#[test]
+fn a_store_that_refuses_for_long_is_told_of_and_nothing_is_lost() {
+    for by_an_input in [false, true] {
+        let crowd = Crowd::new(5);
+        let store = Hooked::new();
+        let server = Arc::new(store.server(1));
+        crowd.park(&server);
+        let asked = AtomicUsize::new(0);
+        store.on_write(
+            move |room| if room == 1 && asked.fetch_add(1, Ordering::AcqRel) > 2 { Err(busy()) } else { Ok(()) },
+        );
+        submit(&server, live(&crowd.wanted)).expect("decided");
+        // The room stands still, and no other does.
+        accepted(&server, &beginning(0).1);
+        let settling = server.clone();
+        assert_eq!(kind_of(ends("settle", move || settling.settle())), ErrorKind::Busy);
+        assert_eq!(kind_of(submit(&server, live(&crowd.next))), ErrorKind::Busy);
+        // Its turn comes after those that it has to wait for, so it must not have been decided.
+        assert!(
+            server
+                .view()
+                .room(ROOM)
+                .expect("readable")
+                .expect("here")
+                .event(&crowd.next.event_id)
+                .expect("readable")
+                .is_none()
+        );
+        store.let_writes_pass();
+        if by_an_input {
+            accepted(&server, &crowd.next);
+            assert_eq!(parked(&server), 0);
+        } else {
+            let settling = server.clone();
+            ends("settle", move || settling.settle()).expect("settles");
+            assert_eq!(parked(&server), 0);
+        }
+        ends_well(&server);
+    }
+}
+
+#[test]
+fn a_room_that_stands_still_is_not_forgotten() {
+    let crowd = Crowd::new(3);
+    let store = Hooked::new();
+    let server = Arc::new(store.server(1));
+    crowd.park(&server);
+    let asked = AtomicUsize::new(0);
+    store
+        .on_write(move |room| if room == 1 && asked.fetch_add(1, Ordering::AcqRel) > 1 { Err(busy()) } else { Ok(()) });
+    submit(&server, live(&crowd.wanted)).expect("decided");
+    for n in 0..500 {
+        accepted(&server, &beginning(n).1);
+    }
+    let settling = server.clone();
+    assert_eq!(kind_of(ends("settle", move || settling.settle())), ErrorKind::Busy);
+    for n in 500..1_000 {
+        accepted(&server, &beginning(n).1);
+    }
+    store.let_writes_pass();
+    server.settle().expect("settles");
+    assert_eq!(parked(&server), 0);
+    ends_well(&server);
+}
+
+/// That an event landed in another room is told to the lane of this one, and `settle` waits for what comes of it.
+#[test]
+fn an_event_that_landed_elsewhere_wakes_what_waits_for_it() {
+    let crowd = Crowd::new(100);
+    let store = Hooked::new();
+    let server = Arc::new(store.server(2));
+    crowd.park(&server);
+    // The arrival is stored, and then the store fails: what it woke is forgotten, as after the end of the process.
+    let asked = AtomicUsize::new(0);
+    store.on_write(move |_| match asked.fetch_add(1, Ordering::AcqRel) {
+        1 => Err(Error::unavailable("for the test")),
+        _ => Ok(()),
+    });
+    submit(&server, live(&crowd.wanted)).expect("decided");
+    server.settle().expect("settles");
+    assert_eq!(parked(&server), 100);
+    let format = server.view().rows().room_by_id(ROOM).expect("readable").expect("here").rules.event_id_format;
+    let key = EventKey::of(&crowd.wanted.event_id, format).expect("an event ID");
+    let entered = server.inputs.lanes().enter(ROOM, |queue| {
+        queue.push_landed(key);
+        Ok(())
+    });
+    entered.expect("open");
+    ends("settle", {
+        let server = server.clone();
+        move || server.settle().expect("settles")
+    });
+    assert_eq!(parked(&server), 0);
+    ends_well(&server);
+}
+
+#[test]
+fn what_was_parked_becomes_durable_without_another_input() {
+    let crowd = Crowd::new(10);
+    let store = Hooked::new();
+    let server = Arc::new(RoomServer::open_on(store.clone(), &Options::default()).expect("opens"));
+    crowd.park(&server);
+    submit(&server, live(&crowd.wanted)).expect("decided");
+    // Closing the queues syncs nothing by itself: it only ends what has begun.
+    while parked(&server) > 0 {
+        std::thread::yield_now();
+    }
+    server.inputs.close();
+    let left = store.inner.drop_unsynced();
+    assert!(rows(&left, PARKED).is_empty());
+    ends_well(&server);
+}

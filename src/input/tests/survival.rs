@@ -1,0 +1,301 @@
+//! Panics, and what is left when the engine is closed.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake},
+};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use parking_lot::Mutex;
+
+use super::{
+    super::{
+        list_builder::ListBuilder,
+        ticket::promise,
+        turn::{InRoom, Work},
+    },
+    *,
+};
+use crate::{ids::RoomNid, room::engine::Engine, upkeep::Collect, verify::tests::room::ROOM};
+
+fn synced(store: &Arc<Hooked>) -> Arc<RoomServer> {
+    Arc::new(RoomServer::open_on(store.clone(), &Options::default()).expect("opens"))
+}
+
+#[test]
+fn a_sync_that_panics_fails_its_inputs_and_later_ones_are_told() {
+    let store = Hooked::new();
+    let server = synced(&store);
+    let base = Author::new(ROOM).base();
+    let panics = AtomicBool::new(true);
+    *store.before_sync.write() = Some(Arc::new(move |()| {
+        assert!(!panics.swap(false, Ordering::AcqRel), "a panic for the test");
+        Ok(())
+    }));
+    let error = submit(&server, live(&base[0])).expect_err("its sync panicked");
+    assert!(error.kind() == ErrorKind::Internal && error.to_string().contains("for the test"), "{error}");
+    accepted(&server, &base[1]);
+    ends_well(&server);
+}
+
+/// Panics when it is woken.
+struct Alarm;
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker's panic for the test");
+    }
+}
+
+/// Polls a ticket with this waker while its outcome cannot come yet.
+fn poll_early(store: &Hooked, server: &RoomServer, event: &Written, waker: Arc<impl Wake + Send + Sync + 'static>) {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    store.on_write(move |_| {
+        let _gone = wait.lock().recv();
+        Ok(())
+    });
+    let mut ticket = pin!(server.submit(live(event)).expect("taken"));
+    let waker = waker.into();
+    assert!(matches!(ticket.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending));
+    store.let_writes_pass();
+    drop(go);
+}
+
+#[test]
+fn a_waker_that_panics_keeps_no_other_ticket_waiting() {
+    let store = Hooked::new();
+    let server = synced(&store);
+    let base = Author::new(ROOM).base();
+    poll_early(&store, &server, &base[0], Arc::new(Alarm));
+    accepted(&server, &base[1]);
+    ends_well(&server);
+}
+
+/// Drops the engine when it is woken.
+struct Last(Mutex<Option<Arc<RoomServer>>>, Mutex<mpsc::Sender<()>>);
+
+impl Wake for Last {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().take());
+        self.1.lock().send(()).expect("it is waited for");
+    }
+}
+
+#[test]
+fn a_waker_may_drop_the_engine_whose_thread_calls_it() {
+    let store = Hooked::new();
+    let server = synced(&store);
+    let base = Author::new(ROOM).base();
+    let (send, receive) = mpsc::channel();
+    let last = Arc::new(Last(Mutex::new(None), Mutex::new(send)));
+    poll_early(&store, &server.clone(), &base[0], {
+        *last.0.lock() = Some(server);
+        last
+    });
+    receive.recv_timeout(Duration::from_secs(60)).expect("the engine is dropped");
+}
+
+/// A recorder that panics in the gauge of the queues while it is told to.
+struct Broken;
+
+static IS_BROKEN: AtomicBool = AtomicBool::new(false);
+
+impl Recorder for Broken {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let is_ours = key.name() == "roomserver_input_backpressure";
+        assert!(!(is_ours && IS_BROKEN.load(Ordering::Acquire)), "a recorder's panic for the test");
+        Gauge::noop()
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn a_recorder_that_panics_reaches_neither_who_submits_nor_the_count() {
+    static RECORDER: OnceLock<()> = OnceLock::new();
+    RECORDER.get_or_init(|| metrics::set_global_recorder(Broken).expect("there is no other"));
+    let store = Hooked::new();
+    let server = synced(&store);
+    let base = Author::new(ROOM).base();
+    IS_BROKEN.store(true, Ordering::Release);
+    let outcome = submit(&server, live(&base[0]));
+    IS_BROKEN.store(false, Ordering::Release);
+    assert!(matches!(outcome, Ok(Outcome::Accepted(_))), "{outcome:?}");
+    accepted(&server, &base[1]);
+    ends_well(&server);
+}
+
+#[test]
+fn a_promise_that_is_dropped_is_answered() {
+    let (end, answer) = promise::<()>();
+    drop(end);
+    assert_eq!(kind_of(answer.wait()), ErrorKind::Unavailable);
+    let (end, answer) = promise::<()>();
+    let panicked = std::thread::spawn(move || {
+        let _end = end;
+        panic!("for the test");
+    });
+    assert!(panicked.join().is_err());
+    assert_eq!(kind_of(answer.wait()), ErrorKind::Internal);
+}
+
+#[test]
+fn the_list_builder_goes_on_after_a_panic() {
+    let store = Hooked::new();
+    let engine = Arc::new(Engine::open(store.clone(), 1 << 20).expect("opens"));
+    *store.before_read.write() = Some(Arc::new(|()| panic!("for the test")));
+    let builder = ListBuilder::start(engine.clone()).expect("starts");
+    engine.sealing.add(RoomNid::new(1).expect("a number"));
+    ends("settle", {
+        let engine = engine.clone();
+        move || engine.sealing.settle()
+    });
+    *store.before_read.write() = None;
+    engine.sealing.add(RoomNid::new(2).expect("a number"));
+    ends("settle and close", move || {
+        engine.sealing.settle();
+        builder.close();
+    });
+}
+
+/// Work that waits for a sign.
+struct Wait(mpsc::Receiver<()>);
+
+impl Work for Wait {
+    fn run(&mut self, _: InRoom<'_>) -> Result<()> {
+        let _gone = self.0.recv();
+        Ok(())
+    }
+
+    fn tell(self: Box<Self>, _: Option<Error>) {}
+}
+
+/// Work that panics where no step of the writer is.
+struct Fall;
+
+impl Work for Fall {
+    fn run(&mut self, _: InRoom<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn tell(self: Box<Self>, _: Option<Error>) {
+        panic!("a panic beside the writer, for the test");
+    }
+}
+
+#[test]
+fn a_panic_between_two_steps_quarantines_the_room_and_its_thread_goes_on() {
+    let store = Hooked::new();
+    let server = Arc::new(store.server(1));
+    let base = Author::new(ROOM).base();
+    accepted(&server, &base[0]);
+    let (go, wait) = mpsc::channel();
+    let push = |work: Box<dyn Work>| {
+        let pushed = server.inputs.lanes().enter(ROOM, |queue| {
+            queue.push_work(work);
+            Ok(())
+        });
+        pushed.expect("open");
+    };
+    push(Box::new(Wait(wait)));
+    push(Box::new(Fall));
+    let waiting = server.submit(live(&base[1])).expect("taken");
+    drop(go);
+    assert_eq!(kind_of(ends("a ticket", || waiting.wait())), ErrorKind::Unavailable);
+    assert!(server.quarantined()[0].1.contains("beside the writer"), "{:?}", server.quarantined());
+    accepted(&server, &beginning(1).1);
+    server.release(ROOM).expect("it is in quarantine");
+    accepted(&server, &base[1]);
+    ends_well(&server);
+}
+
+#[test]
+fn a_quarantine_lasts_until_it_is_ended_and_then_what_was_parked_is_decided() {
+    let store = Hooked::new();
+    let server = Arc::new(store.server(1));
+    let base = Author::new(ROOM).base();
+    accepted(&server, &base[0]);
+    for event in [&base[2], &base[1]] {
+        // The second makes the first ready: when that is decided, the writer panics.
+        let writes = AtomicUsize::new(0);
+        store.on_write(move |_| {
+            assert!(writes.fetch_add(1, Ordering::AcqRel) < 2, "a panic for the test");
+            Ok(())
+        });
+        submit(&server, live(event)).expect("taken");
+    }
+    server.settle().expect("settles");
+    store.let_writes_pass();
+    for n in 0..1_000 {
+        accepted(&server, &beginning(n).1);
+    }
+    server.settle().expect("settles");
+    let error = server.submit(live(&base[3])).expect_err("in quarantine");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let before = Some(base[1].event_id.as_str().try_into().expect("an event ID"));
+    let collect = Collect { room: Some(ROOM.to_owned()), before, ..Collect::default() };
+    let refused = server.gc(&collect, &mut |_| {}).expect_err("in quarantine");
+    assert_eq!((refused.kind(), refused.to_string()), (ErrorKind::Unavailable, error.to_string()));
+    let reason = server.quarantined_reason(ROOM).expect("in quarantine");
+    assert!(error.to_string().contains(ROOM) && error.to_string().contains(&reason), "{error}");
+    assert!(reason.contains("a panic for the test"), "{reason}");
+    let parked = || server.view().room(ROOM).expect("readable").expect("here").counts().parked;
+    assert_eq!(parked(), 1);
+
+    assert_eq!(kind_of(server.release("!room1:a.example")), ErrorKind::NotFound);
+    assert_eq!(kind_of(server.release("!nowhere:a.example")), ErrorKind::NotFound);
+    server.release(ROOM).expect("it is in quarantine");
+    assert_eq!(kind_of(server.release(ROOM)), ErrorKind::NotFound);
+    server.settle().expect("settles");
+    assert_eq!((parked(), server.quarantined()), (0, Vec::new()));
+    accepted(&server, &base[3]);
+    ends_well(&server);
+}
+
+#[test]
+fn close_answers_inputs_and_work_that_wait_in_any_room() {
+    let store = Hooked::new();
+    let server = Arc::new(store.server(1));
+    let base = Author::new(ROOM).base();
+    accepted(&server, &base[0]);
+    server.settle().expect("settles");
+    let room = server.view().rows().room_by_id(ROOM).expect("readable").expect("here");
+    let (go, wait) = mpsc::channel();
+    let blocked = server.inputs.lanes().enter(ROOM, |queue| {
+        queue.push_work(Box::new(Wait(wait)));
+        Ok(())
+    });
+    blocked.expect("open");
+    let tickets: Vec<Ticket> = base[1..]
+        .iter()
+        .chain(&(0..100).map(|n| beginning(n).1).collect::<Vec<_>>())
+        .map(|event| server.submit(live(event)).expect("taken"))
+        .collect();
+    let waiting = server.clone();
+    let work = std::thread::spawn(move || waiting.inputs.with_writer(&room, |_| Ok(())));
+    let closing = server.clone();
+    let close = std::thread::spawn(move || closing.close());
+    while !server.inputs.lanes().is_closed() {
+        std::thread::yield_now();
+    }
+    drop(go);
+    ends("close", move || close.join().expect("no panic").expect("closes"));
+    for ticket in tickets {
+        assert_eq!(kind_of(ends("a ticket", || ticket.wait())), ErrorKind::Unavailable);
+    }
+    assert_eq!(kind_of(ends("work", move || work.join().expect("no panic"))), ErrorKind::Unavailable);
+    ends_well(&server);
+}
