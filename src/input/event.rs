@@ -1,6 +1,6 @@
 //! What is read of an event before its room's writer has it, in the thread that submits it.
 
-use ruma_common::RoomVersionId;
+use ruma_common::{RoomId, RoomVersionId};
 
 use crate::{
     encoding::{
@@ -107,6 +107,9 @@ fn heap_bytes(json: &Json) -> usize {
 fn room_of(json: &Json) -> Result<String> {
     let hint = room_id_hint(json)?;
     if let Some(room_id) = hint.room_id {
+        // What could not be given back as a room ID must not come in.
+        let checked = <&RoomId>::try_from(room_id);
+        checked.map_err(|error| Error::invalid(format!("`{room_id}` is no room ID")).with_source(error))?;
         return Ok(room_id.to_owned());
     }
     let missing = || Error::invalid("`room_id` is missing");
