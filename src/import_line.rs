@@ -28,12 +28,15 @@ pub fn room_version(name: &str) -> Result<RoomVersionId, String> {
     known.ok_or_else(|| format!("room version `{name}` is not known"))
 }
 
-/// Reads a line: a wrapper if it has a member `pdu`, else a PDU. `version` is taken where the line tells none.
+/// Reads a line: a wrapper if it has a member `pdu` and no `type`, else a PDU. `version` is taken where the line tells
+/// none.
+///
+/// Every PDU has a `type`, and may have a field that is called `pdu` beside it: servers keep fields that they do not know.
 pub fn parse(line: &[u8], version: Option<&RoomVersionId>) -> Result<Line, String> {
     let json = Json::parse_within(line, MAX_DEPTH.saturating_add(1), VALUES_MAX);
     let json = json.map_err(|error| format!("not JSON at byte {}: {}", error.offset, error.what))?;
     let object = json.as_object().ok_or("the line is not a JSON object")?;
-    let (mut input, pdu) = match object.get("pdu") {
+    let (mut input, pdu) = match object.get("pdu").filter(|_| object.get("type").is_none()) {
         Some(pdu) => {
             let pdu = pdu.as_object().ok_or("`pdu` is not an object")?;
             (wrapped(object, pdu)?, pdu)
@@ -101,6 +104,17 @@ mod tests {
         assert_eq!(line.input.pdu, br#"{"depth":1,"room_id":"!a","type":"t"}"#);
         assert_eq!(line.room_id.as_deref(), Some("!a"));
         assert_eq!((line.input.kind, line.input.event_id, line.input.room_version), (Kind::New, None, None));
+    }
+
+    #[test]
+    fn a_line_with_a_type_is_a_pdu_whatever_else_it_has() {
+        for pdu in ["1", r#"{"type":"inner","room_id":"!b"}"#] {
+            let line = format!(r#"{{"event_id":"$e","kind":"old","pdu":{pdu},"room_id":"!a","type":"t"}}"#);
+            let parsed = parse(line.as_bytes(), None).expect("it is an object");
+            assert_eq!(parsed.input.pdu, line.as_bytes());
+            assert_eq!(parsed.room_id.as_deref(), Some("!a"));
+            assert_eq!((parsed.input.kind, parsed.input.event_id), (Kind::New, None));
+        }
     }
 
     #[test]

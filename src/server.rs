@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The version of the format that this build reads and writes; see `docs/format.md`.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// How a [`RoomServer`] is opened.
 #[derive(Debug, Clone)]

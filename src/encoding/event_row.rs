@@ -107,7 +107,7 @@ pub struct EventRow {
     pub sender: Name<StateKeyNid>,
     /// The depth that its server gave it.
     pub depth: i64,
-    /// When its server says it was made, in milliseconds since the Unix epoch.
+    /// When its server says it was made, in milliseconds since the Unix epoch; may be negative.
     pub origin_server_ts: i64,
     /// Its prev events, in the order of the PDU; `None` for one that was not stored when it was placed.
     pub prev_events: SmallVec<[Option<EventNid>; 2]>,
@@ -187,6 +187,7 @@ impl EventRow {
             put_varint(&mut out, u64::from(states.after.number().saturating_sub(states.before.number())));
         }
         put_zigzag(&mut out, self.depth.wrapping_sub(i64::from(nid.number())));
+        // Not as a zigzag, which would take a byte more from 2039 on: times before 1970 are rare, and may take 10.
         put_varint(&mut out, self.origin_server_ts.cast_unsigned());
         // A prev event of an outlier that got its place can be younger than it, so distances go both ways.
         if !self.follows(nid) {
@@ -402,6 +403,46 @@ mod tests {
     fn a_row_comes_back() {
         let nid = EventNid::new(301).expect("not 0");
         assert_eq!(EventRow::decode(nid, &row().encode(nid)), Ok(row()));
+    }
+
+    /// Any member may send any time, and most send one of today: 6 bytes, until 2109.
+    #[test]
+    fn any_time_comes_back_and_only_one_before_1970_takes_more_bytes() {
+        let nid = EventNid::new(301).expect("not 0");
+        let rest = EventRow { origin_server_ts: 0, ..row() }.encode(nid).len() - 1;
+        for (origin_server_ts, bytes) in [
+            (0, 1),
+            (1_700_000_000_000, 6),
+            ((1 << 42) - 1, 6),
+            (i64::MAX, 9),
+            (-1, 10),
+            (-1_700_000_000_000, 10),
+            (i64::MIN, 10),
+        ] {
+            let row = EventRow { origin_server_ts, ..row() };
+            assert_eq!(row.encode(nid).len() - rest, bytes, "{origin_server_ts}");
+            assert_eq!(EventRow::decode(nid, &row.encode(nid)), Ok(row));
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_row_are_these() {
+        let row = EventRow {
+            verdict: Verdict::Accepted,
+            redacted_at_acceptance: false,
+            position: 301,
+            depth: 301,
+            sender: Name::Number(tuple(2, 7).state_key),
+            origin_server_ts: -2,
+            prev_events: smallvec![EventNid::new(300)],
+            ..row()
+        };
+        let flags = [0b1100_0010, 0b0010_1000];
+        let shape = [2, 0x84, 7, 7, 1, 0xa2, 2];
+        let before_time = [0, 70, 2, 0];
+        let time = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        let expected = [flags.as_slice(), &shape, &before_time, &time].concat();
+        assert_eq!(row.encode(EventNid::new(301).expect("not 0")), expected);
     }
 
     #[test]

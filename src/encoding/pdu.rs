@@ -131,7 +131,7 @@ impl Pdu {
             event_type: event_type.into(),
             state_key: state_key.map(Into::into),
             sender: sender.into(),
-            origin_server_ts: natural(&object, "origin_server_ts")?,
+            origin_server_ts: integer(&object, "origin_server_ts")?,
             depth: natural(&object, "depth")?,
             prev_events: references(&object, "prev_events", MAX_PREV_EVENTS, rules)?,
             auth_events: references(&object, "auth_events", MAX_AUTH_EVENTS, rules)?,
@@ -182,7 +182,8 @@ impl Pdu {
         &self.sender
     }
 
-    /// When the origin server says it was made, in milliseconds since the Unix epoch; never negative.
+    /// When the origin server says it was made, in milliseconds since the Unix epoch. Anybody may send any
+    /// number, one below 0 too.
     pub fn origin_server_ts(&self) -> i64 {
         self.origin_server_ts
     }
@@ -300,6 +301,10 @@ fn short_text<'a>(object: &'a Object, field: &str) -> Result<&'a str> {
         return Err(wrong(object, field, &format!("has {} bytes, at most {MAX_FIELD_BYTES} are allowed", text.len())));
     }
     Ok(text)
+}
+
+fn integer(object: &Object, field: &str) -> Result<i64> {
+    object.get_int(field).ok_or_else(|| wrong(object, field, "is not an integer from -2^63 to 2^63 - 1"))
 }
 
 fn natural(object: &Object, field: &str) -> Result<i64> {

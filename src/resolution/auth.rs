@@ -344,11 +344,10 @@ impl<S: AuthState + ?Sized> Check<'_, S> {
         }
     }
 
-    /// The current join rule. Without an event there is none that would let anybody in: the specification gives it
-    /// no default.
+    /// The current join rule; a room without an event for it is one that asks for an invite.
     fn join_rule(&self) -> Checked<JoinRule> {
         match self.state.get(types::JOIN_RULES, "")? {
-            None => Ok(JoinRule::Other),
+            None => Ok(JoinRule::ABSENT),
             Some(event) => match &event.content {
                 Content::JoinRules(rule) => Ok(*rule),
                 _ => Err(malformed_state(&event).into()),

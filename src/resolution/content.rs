@@ -1,7 +1,8 @@
 //! The parts of event content that authorisation reads, parsed once.
 //!
-//! Only what some rule reads of an event of that type is kept and checked. Where it is malformed, the event itself
-//! breaks a rule, so that no accepted event has malformed content; what no rule reads may be anything.
+//! Only what some rule reads of an event of that type is kept and checked. Where a rule refuses what is malformed, the
+//! event itself is refused, so that no accepted event has such content; where none does, it is told here what a malformed
+//! value counts as. What no rule reads may be anything.
 
 mod member;
 mod power_levels;
@@ -119,11 +120,12 @@ impl Content {
 /// What the rules read of `m.room.create`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {
-    /// `creator`; from room version 11 on the sender is the creator and this is `None`.
+    /// `creator`, if it is a string; a room with another value there has no creator. From room version 11 on the sender
+    /// is the creator, and this is `None`.
     pub creator: Option<Box<str>>,
     /// `additional_creators`, from room version 12 on; valid user IDs.
     pub additional_creators: Box<[Box<str>]>,
-    /// `m.federate`: whether users of other servers than the creator's may take part.
+    /// Whether users of other servers than the creator's may take part: unless `m.federate` is `false`.
     pub federate: bool,
 }
 
@@ -136,17 +138,12 @@ impl Create {
         }
         let creator = match content.get("creator") {
             _ if rules.use_room_create_sender => None,
-            Some(Json::String(creator)) => Some(creator.clone()),
-            Some(_) => return Err(Reason::new(Rule::CreateCreator, "not a string")),
-            None => return Err(Reason::new(Rule::CreateCreator, "absent")),
+            // The rule asks for a property and not for what it is. What is no string is equal to no user's ID.
+            Some(creator) => creator.as_str().map(Into::into),
+            None => return Err(Reason::new(Rule::CreateCreator, "")),
         };
-        // The specification has no word for an `m.federate` that is neither true nor false. Taking it for either would
-        // open or close the room by guess; without an accepted create event there is no room.
-        let federate = match content.get("m.federate") {
-            None => true,
-            Some(Json::Bool(federate)) => *federate,
-            Some(_) => return Err(Reason::new(Rule::CreateFederate, "")),
-        };
+        // No rule refuses another value, and the only one that closes a room is `false`.
+        let federate = content.get("m.federate") != Some(&Json::Bool(false));
         let additional_creators = match content.get("additional_creators") {
             Some(users) if rules.additional_room_creators => {
                 parse_users(users).ok_or_else(|| Reason::new(Rule::CreateAdditionalCreators, ""))?
@@ -170,19 +167,24 @@ pub enum JoinRule {
     Restricted,
     /// The same, and one may ask for an invite; from room version 10 on.
     KnockRestricted,
-    /// Absent, not a string, or unknown in this room version: nobody can join.
+    /// Not a string, or unknown in this room version: nobody can join.
     Other,
 }
 
 impl JoinRule {
+    /// What holds where there is no `m.room.join_rules` event, or no `join_rule` in its content. The rules say nothing
+    /// of it; it is how the specification's maintainers read them (matrix-spec#657), and what most servers do.
+    pub const ABSENT: Self = Self::Invite;
+
     fn parse(rules: &AuthorizationRules, content: &Object) -> Self {
-        match content.get_str("join_rule") {
-            Some("public") => Self::Public,
-            Some("invite") => Self::Invite,
-            Some("knock") if rules.knocking => Self::Knock,
-            Some("restricted") if rules.restricted_join_rule => Self::Restricted,
-            Some("knock_restricted") if rules.knock_restricted_join_rule => Self::KnockRestricted,
-            _ => Self::Other,
+        match content.get("join_rule").map(Json::as_str) {
+            None => Self::ABSENT,
+            Some(Some("public")) => Self::Public,
+            Some(Some("invite")) => Self::Invite,
+            Some(Some("knock")) if rules.knocking => Self::Knock,
+            Some(Some("restricted")) if rules.restricted_join_rule => Self::Restricted,
+            Some(Some("knock_restricted")) if rules.knock_restricted_join_rule => Self::KnockRestricted,
+            Some(_) => Self::Other,
         }
     }
 }

@@ -45,9 +45,8 @@ rules! {
     CreateRoomIdDomain = 2, "m.room.create: the domain of the room_id is not the sender's";
     CreateHasRoomId = 3, "m.room.create: it has a room_id";
     CreateRoomVersion = 4, "m.room.create: the room_version is not recognised";
-    CreateCreator = 5, "m.room.create: there is no valid creator";
+    CreateCreator = 5, "m.room.create: there is no creator";
     CreateAdditionalCreators = 6, "m.room.create: additional_creators is not an array of user IDs";
-    CreateFederate = 7, "m.room.create: m.federate is not a boolean";
 
     #[doc = "From room version 12 on; who knows the IDs checks it."]
     CreateNotAccepted = 10, "room: the room_id is not that of an accepted m.room.create event";
@@ -71,7 +70,7 @@ rules! {
     AliasesStateKey = 33, "m.room.aliases: there is no state_key";
     AliasesDomain = 34, "m.room.aliases: the state_key is not the sender's domain";
 
-    MemberStateKey = 40, "m.room.member: there is no state_key, or it is not a user ID";
+    MemberStateKey = 40, "m.room.member: there is no state_key";
     MemberMembership = 41, "m.room.member: there is no membership, or it is unknown";
     MemberAuthorisedVia = 42, "m.room.member: join_authorised_via_users_server is not a user ID";
 

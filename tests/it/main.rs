@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+mod cases;
 mod checks;
 #[cfg(feature = "cli")]
 mod cli;

@@ -46,7 +46,7 @@ fn event_id(version: &str, n: u8) -> String {
 fn reference(version: &str, n: u8) -> Json {
     let event_id = event_id(version, n);
     match version {
-        "1" => json(&format!(r#"["{event_id}",{{}}]"#)),
+        "1" | "2" => json(&format!(r#"["{event_id}",{{}}]"#)),
         _ => event_id.as_str().into(),
     }
 }
@@ -59,7 +59,7 @@ fn message(version: &str) -> Object {
     ));
     event.insert("prev_events", Json::Array(vec![reference(version, 1)]));
     event.insert("auth_events", Json::Array(vec![reference(version, 2), reference(version, 3)]));
-    if version == "1" {
+    if matches!(version, "1" | "2") {
         event.insert("event_id", "$new:example.org".into());
     }
     if version == "12" {
@@ -302,7 +302,7 @@ fn a_field_of_another_type_is_named() {
         ("content", ["1", "null", "[]"], "is not an object"),
         ("signatures", ["1", "null", "[]"], "is not an object"),
         ("depth", [r#""1""#, "null", "[]"], "is not an integer from 0 to 2^63 - 1"),
-        ("origin_server_ts", [r#""1""#, "null", "true"], "is not an integer from 0 to 2^63 - 1"),
+        ("origin_server_ts", [r#""1""#, "null", "true"], "is not an integer from -2^63 to 2^63 - 1"),
         ("prev_events", ["1", "null", "{}"], "is not an array"),
         ("auth_events", ["1", "null", "{}"], "is not an array"),
     ] {
@@ -456,19 +456,35 @@ fn an_event_has_at_most_65536_bytes_with_its_signatures() {
 }
 
 #[test]
-fn depth_and_timestamp_go_to_the_limit_of_the_room_version_and_not_below_0() {
-    for field in ["depth", "origin_server_ts"] {
-        for version in ["1", "3", "5"] {
+fn depth_and_timestamp_go_to_the_limit_of_the_room_version_and_a_depth_not_below_0() {
+    for (field, least) in [("depth", "0"), ("origin_server_ts", "-2^63")] {
+        for version in ["1", "2", "3", "4", "5"] {
             assert!(accepts(version, field, "9223372036854775807") && accepts(version, field, "0"));
-            for value in ["9223372036854775808", "-1", "1.0", "1e3"] {
-                assert_eq!(refusal(version, field, value), format!("`{field}` is not an integer from 0 to 2^63 - 1"));
+            for value in ["9223372036854775808", "-9223372036854775809", "1.0", "-1.0", "1e3"] {
+                let expected = format!("`{field}` is not an integer from {least} to 2^63 - 1");
+                assert_eq!(refusal(version, field, value), expected);
             }
         }
-        for version in ["6", "10", "11", "12"] {
+        for version in ["6", "7", "8", "9", "10", "11", "12"] {
             assert!(accepts(version, field, "9007199254740991") && accepts(version, field, "0"));
-            for value in ["9007199254740992", "-1", "1.0"] {
+            for value in ["9007199254740992", "-9007199254740992", "1.0"] {
                 assert!(refusal(version, field, value).contains(field));
             }
+        }
+        assert_eq!(accepts("10", field, "-1"), field == "origin_server_ts");
+    }
+}
+
+/// Elsewhere any member could keep this server from following a room by sending a time before 1970.
+#[test]
+fn a_time_may_be_before_1970() {
+    for version in ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] {
+        let is_strict = rules(version).authorization.strict_canonical_json;
+        let least = if is_strict { -9_007_199_254_740_991 } else { i64::MIN };
+        for time in [-1, least] {
+            let event = with(version, "origin_server_ts", Json::Int(time));
+            let pdu = parse(version, event).unwrap();
+            assert_eq!((pdu.origin_server_ts(), pdu.is_redacted()), (time, false), "version {version}");
         }
     }
 }

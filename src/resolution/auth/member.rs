@@ -3,16 +3,15 @@
 use super::{
     AuthEvent, AuthState, Check, Checked, Field, JoinRule, Membership, PrevEvents, Rule, power::creators, refuse,
 };
-use crate::resolution::content::{Member, is_user_id};
+use crate::resolution::content::Member;
 
 impl<S: AuthState + ?Sized> Check<'_, S> {
     /// Rule 5: If type is m.room.member.
     pub(super) fn check_member(&self, member: &Member, create: &AuthEvent) -> Checked {
         // 5.1 If there is no state_key property, or no membership property in content, reject.
-        //     The parser has seen to membership. The state key names the target user, so it has to be a user ID.
-        let Some(target) = self.event.state_key.as_deref().filter(|target| is_user_id(target)) else {
-            return refuse(Rule::MemberStateKey, self.event.state_key.as_deref().unwrap_or("absent"));
-        };
+        //     The parser has seen to membership. The state key need not be a user ID: clients ban misspelt ones, and
+        //     whoever may ban a text may unban it.
+        let Some(target) = self.event.state_key.as_deref() else { return refuse(Rule::MemberStateKey, "") };
         // 5.2 If content has a join_authorised_via_users_server key:
         // 5.2.1 If the event is not validly signed by the homeserver of the user ID denoted by the key, reject.
         //       The parser has seen to it that there is a user ID; who checks signatures does the rest.

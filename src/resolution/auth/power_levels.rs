@@ -7,7 +7,8 @@ impl<S: AuthState + ?Sized> Check<'_, S> {
     /// Rule 10: If type is m.room.power_levels. `power` is the sender's.
     pub(super) fn check_power_levels(&self, new: &PowerLevels, powers: &Powers<'_>, power: Power) -> Checked {
         // 10.1 If any of the properties users_default, events_default, state_default, ban, redact, kick, or invite in
-        //      content are present and not an integer, reject. (The parser has, as for 10.2 and 10.3.)
+        //      content are present and not an integer, reject. (The parser has, as for 10.2 and 10.3. 10.1 and 10.2
+        //      are rules since version 10: before, what they name counts as absent, here and in the current event.)
         // 10.2 If either of the properties events or notifications in content are present and not an object with
         //      values that are integers, reject.
         // 10.3 If the users property in content is not an object with keys that are valid user IDs with values that

@@ -13,7 +13,8 @@ use crate::{
 /// What the rules read of `m.room.power_levels`.
 ///
 /// Up to room version 9 levels may be strings, up to 5 also floats and integers of any size. A level beyond `i64`
-/// counts as the nearest `i64`.
+/// counts as the nearest `i64`. Up to room version 9, too, what is malformed counts as absent, but for `users`: only from
+/// version 10 on do the rules refuse an event for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PowerLevels {
     fields: [Option<i64>; Field::ALL.len()],
@@ -80,23 +81,28 @@ impl Field {
 
 impl PowerLevels {
     pub(super) fn parse(rules: &AuthorizationRules, content: &Object) -> Result<Self, Reason> {
+        let otherwise = if rules.integer_power_levels { Malformed::Refused } else { Malformed::Absent };
         let mut fields = [None; Field::ALL.len()];
         for (level, field) in fields.iter_mut().zip(Field::ALL) {
-            if let Some(value) = content.get(field.name()) {
-                *level = Some(parse_level(rules, value).ok_or_else(|| malformed(field.name()))?);
-            }
+            *level = match content.get(field.name()).map(|value| parse_level(rules, value)) {
+                Some(None) if otherwise == Malformed::Refused => return Err(malformed(field.name())),
+                level => level.flatten(),
+            };
         }
-        let levels = |name| match content.get(name) {
-            Some(value) => Levels::parse(rules, name, value),
+        let levels = |name, otherwise| match content.get(name) {
+            Some(value) => Levels::parse(rules, name, value, otherwise),
             None => Ok(Levels::default()),
         };
-        let notifications =
-            if rules.limit_notifications_power_levels { levels("notifications")? } else { Levels::default() };
-        let users = levels("users")?;
+        let notifications = if rules.limit_notifications_power_levels {
+            levels("notifications", otherwise)?
+        } else {
+            Levels::default()
+        };
+        let users = levels("users", Malformed::Refused)?;
         if let Some((user, _)) = users.iter().find(|(user, _)| !is_user_id(user)) {
             return Err(malformed(&format!("users: {user}")));
         }
-        Ok(Self { fields, events: levels("events")?, notifications, users })
+        Ok(Self { fields, events: levels("events", otherwise)?, notifications, users })
     }
 
     /// The level that the event itself gives `field`.
@@ -114,6 +120,15 @@ impl PowerLevels {
     }
 }
 
+/// What becomes of an `m.room.power_levels` event where it is malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Malformed {
+    /// It is refused.
+    Refused,
+    /// It is read as if that were not there.
+    Absent,
+}
+
 /// Levels by name, sorted by the names' bytes; small, since events with hundreds of users are cached.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Levels {
@@ -126,15 +141,25 @@ pub struct Levels {
 }
 
 impl Levels {
-    fn parse(rules: &AuthorizationRules, what: &str, value: &Json) -> Result<Self, Reason> {
-        let object = value.as_object().ok_or_else(|| malformed(&format!("{what} is not an object")))?;
+    fn parse(rules: &AuthorizationRules, what: &str, value: &Json, otherwise: Malformed) -> Result<Self, Reason> {
+        let Some(object) = value.as_object() else {
+            return match otherwise {
+                Malformed::Refused => Err(malformed(&format!("{what} is not an object"))),
+                Malformed::Absent => Ok(Self::default()),
+            };
+        };
         let mut names = String::with_capacity(object.iter().map(|(name, _)| name.len()).sum());
         let mut ends = Vec::with_capacity(object.len());
         let mut levels = Vec::with_capacity(object.len());
         for (name, value) in object.iter() {
+            let level = match parse_level(rules, value) {
+                Some(level) => level,
+                None if otherwise == Malformed::Absent => continue,
+                None => return Err(malformed(&format!("{what}: {name}"))),
+            };
             names.push_str(name);
             ends.push(u32::try_from(names.len()).map_err(|_| malformed(&format!("{what} is too long")))?);
-            levels.push(parse_level(rules, value).ok_or_else(|| malformed(&format!("{what}: {name}")))?);
+            levels.push(level);
         }
         Ok(Self { names: names.into(), ends: ends.into(), levels: levels.into() })
     }

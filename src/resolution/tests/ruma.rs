@@ -122,7 +122,10 @@ impl Pdu {
             id: EventId::parse(text("event_id")).unwrap(),
             room_id: Some(room_id).filter(|_| !implied),
             sender: UserId::parse(text("sender")).unwrap(),
-            origin_server_ts: MilliSecondsSinceUnixEpoch(event.event.origin_server_ts.try_into().unwrap()),
+            // Ruma has no time before 1970. Only their order counts here, so all are moved by as much.
+            origin_server_ts: MilliSecondsSinceUnixEpoch(
+                (event.event.origin_server_ts + (1 << 41)).try_into().unwrap(),
+            ),
             event_type: text("type").into(),
             state_key: text("state_key").to_owned(),
             content: to_raw_value(&json["content"]).unwrap(),

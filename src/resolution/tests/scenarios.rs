@@ -87,6 +87,25 @@ fn the_later_of_two_topics_wins() {
 }
 
 #[test]
+fn a_time_before_1970_is_before_all_others() {
+    for (before, after) in [(-1, 0), (-2, -1), (-1_700_000_000_000, 1_700_000_000_000), (-1, 5)] {
+        let mut base = Base::new(RoomVersionRules::V11);
+        let auth_events = [base.alice, base.power];
+        let early = base.add(topic(ALICE).ts(before).id("$z"), &auth_events);
+        let late = base.add(topic(ALICE).ts(after).id("$a"), &auth_events);
+        let common = [base.create, base.alice, base.power, base.public];
+        let state = base.resolve(&common, &[&[early], &[late]]);
+        assert_eq!(base.topic(&state), Some(late), "{before} {after}");
+
+        let early = levels(ALICE, json!({ "users": { ALICE: 100, BOB: 1 } })).ts(before).id("$y");
+        let late = levels(ALICE, json!({ "users": { ALICE: 100, BOB: 2 } })).ts(after).id("$b");
+        let [early, late] = [early, late].map(|draft| base.add(draft, &auth_events));
+        let state = base.resolve(&[base.create, base.alice, base.public], &[&[early], &[late]]);
+        assert_eq!(base.power_levels(&state), Some(late), "{before} {after}");
+    }
+}
+
+#[test]
 fn of_two_topics_of_the_same_time_the_one_with_the_greater_id_wins() {
     let mut base = Base::new(RoomVersionRules::V11);
     let auth_events = [base.alice, base.power];

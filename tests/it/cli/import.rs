@@ -56,6 +56,15 @@ fn a_room_ends_as_the_homeserver_says() {
     }
 }
 
+/// Its last event has a field that is called as the one in which a wrapper has its PDU.
+#[test]
+fn a_bare_pdu_may_have_a_field_of_any_name() {
+    let scene = Scene::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fixtures/cases/field_pdu.jsonl");
+    let summary = scene.import("store", file);
+    assert_eq!(counts(&summary), [("accepted", 3)], "{summary}");
+}
+
 #[test]
 fn a_second_import_is_all_duplicates_and_changes_nothing() {
     let scene = Scene::new();

@@ -136,7 +136,12 @@ fn odd(room: &mut Room, sender: &str, target: &str) -> Draft {
         }
         4 => Draft::state(sender, "m.room.member", target, json!({ "membership": "absent" })),
         5 => Draft::message(sender, "m.room.member", json!({ "membership": "join" })),
-        6 => Draft::state(sender, "m.room.power_levels", "", json!({ "users": { ALICE: "100" } })),
+        6 => Draft::state(
+            sender,
+            "m.room.power_levels",
+            "",
+            json!({ "users": { ALICE: "100" }, "ban": null, "events": [] }),
+        ),
         7 => Draft::state(sender, "m.room.power_levels", "x", json!({ "users_default": 0 })),
         8 => Draft::state(sender, "m.room.member", "nobody", json!({ "membership": "ban" })),
         _ => Draft::state(sender, "m.room.join_rules", "x", json!({ "join_rule": "invite" })),

@@ -33,6 +33,10 @@ pub struct Pdu {
     pub event_type: TimelineEventType,
     pub state_key: Option<String>,
     pub content: Box<RawValue>,
+    /// The content as `ruma-state-res` is given it, see [`counted_levels`].
+    pub counted_content: Box<RawValue>,
+    /// The state key as `ruma-state-res` is given it, see [`counted_key`].
+    pub counted_key: Option<String>,
     pub redacts: Option<OwnedEventId>,
     pub prev_events: Vec<OwnedEventId>,
     pub auth_events: Vec<OwnedEventId>,
@@ -59,6 +63,38 @@ impl Pdu {
     /// Its key in a state.
     pub fn key(&self) -> Option<(String, String)> {
         Some((self.event_type.to_string(), self.state_key.clone()?))
+    }
+
+    /// Whether the join rules are among the auth events that the selection asks for.
+    pub fn wants_join_rules(&self) -> bool {
+        let content: Value = serde_json::from_str(self.content.get()).unwrap();
+        let of = |membership| content["membership"] == membership;
+        self.state_key.is_some()
+            && self.event_type.to_string() == "m.room.member"
+            && (of("join") || of("invite") || of("knock"))
+    }
+
+    /// Join rules that ask for an invite, which nobody has sent.
+    pub fn absent_join_rules(room_id: &RoomId, id: OwnedEventId) -> Self {
+        let content = to_raw_value(&json!({ "join_rule": "invite" })).unwrap();
+        Self {
+            bytes: Vec::new(),
+            room_id: Some(room_id.to_owned()),
+            sender: UserId::parse("@nobody:one").unwrap(),
+            ts: MilliSecondsSinceUnixEpoch(0_u32.into()),
+            depth: 0,
+            event_type: "m.room.join_rules".into(),
+            state_key: Some(String::new()),
+            content: content.clone(),
+            counted_content: content,
+            counted_key: Some(String::new()),
+            redacts: None,
+            prev_events: Vec::new(),
+            auth_events: Vec::new(),
+            reference: Value::Null,
+            redacted: false,
+            id,
+        }
     }
 
     /// Makes an event of everything but its hashes. With `spoilt` its content hash is wrong.
@@ -98,14 +134,21 @@ impl Pdu {
         };
         let redacts =
             if rules.redaction.content_field_redacts { &event["content"]["redacts"] } else { &event["redacts"] };
+        let (event_type, state_key) = (text("type").unwrap(), text("state_key"));
+        let mut counted = event["content"].clone();
+        if event_type == "m.room.power_levels" && !rules.authorization.integer_power_levels {
+            counted_levels(&mut counted);
+        }
         Self {
             bytes: bytes.to_vec(),
+            counted_content: to_raw_value(&counted).unwrap(),
+            counted_key: state_key.map(|key| counted_key(event_type, key)),
             room_id: text("room_id").map(|id| RoomId::parse(id).unwrap()),
             sender: UserId::parse(text("sender").unwrap()).unwrap(),
             ts: MilliSecondsSinceUnixEpoch(u32::try_from(event["origin_server_ts"].as_u64().unwrap()).unwrap().into()),
             depth: event["depth"].as_i64().unwrap(),
-            event_type: text("type").unwrap().into(),
-            state_key: text("state_key").map(str::to_owned),
+            event_type: event_type.into(),
+            state_key: state_key.map(str::to_owned),
             content: to_raw_value(&event["content"]).unwrap(),
             redacts: redacts.as_str().and_then(|id| id.try_into().ok()),
             prev_events: references("prev_events"),
@@ -115,6 +158,37 @@ impl Pdu {
             redacted,
         }
     }
+}
+
+/// What follows the state key in its stand-in.
+const STAND_IN: &str = ":stand-in.example";
+
+/// A user ID in the place of a membership's state key that is none. `ruma-state-res` refuses that; here it is a target like
+/// others, and its stand-in is a user of whom nobody has heard.
+pub fn counted_key(event_type: &str, state_key: &str) -> String {
+    let is_counted = event_type != "m.room.member" || <&UserId>::try_from(state_key).is_ok();
+    if is_counted { state_key.to_owned() } else { format!("@{state_key}{STAND_IN}") }
+}
+
+/// The state key that `ruma-state-res` knows as this one.
+pub fn state_key_of(counted: &str) -> &str {
+    counted.strip_suffix(STAND_IN).and_then(|key| key.strip_prefix('@')).unwrap_or(counted)
+}
+
+/// Takes out of power levels before room version 10 what counts as absent there. `ruma-state-res` refuses it.
+fn counted_levels(content: &mut Value) {
+    let is_level =
+        |level: &Value| level.is_number() || level.as_str().is_some_and(|text| text.trim().parse::<i64>().is_ok());
+    let Some(properties) = content.as_object_mut() else { return };
+    properties.retain(|property, value| match (property.as_str(), value) {
+        ("users", _) => true,
+        ("events" | "notifications", Value::Object(entries)) => {
+            entries.retain(|_, level| is_level(level));
+            true
+        }
+        ("events" | "notifications", _) => false,
+        (_, level) => is_level(level),
+    });
 }
 
 fn object(event: &Value) -> CanonicalJsonObject {

@@ -1,5 +1,7 @@
 //! A server that follows the rules in the plainest way: full states in maps, every set computed from its definition.
-//! Authorisation and resolution from v2 on are `ruma-state-res`'s, resolution v1 is the text's.
+//! Authorisation and resolution from v2 on are `ruma-state-res`'s, resolution v1 is the text's. Where `ruma-state-res` is
+//! meant to be answered otherwise here, it is given what counts as the same: other state keys and levels (see `pdu.rs`), and
+//! join rules that ask for an invite where there are none.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +21,7 @@ use ruma_state_res::{
 use serde_json::value::RawValue;
 
 use super::{
-    pdu::{In, Pdu},
+    pdu::{In, Pdu, counted_key, state_key_of},
     resolution_v1::resolve_v1,
 };
 
@@ -61,9 +63,18 @@ pub struct Stored {
     pub after: Option<usize>,
     /// It and its auth chain.
     chain: BTreeSet<usize>,
+    /// Its auth events as `ruma-state-res` is given them.
+    auth_events: Vec<OwnedEventId>,
 }
 
 impl Stored {
+    /// An event that stands nowhere.
+    fn standalone(pdu: Rc<Pdu>) -> Self {
+        let (kind, verdict, auth_events) = (Kind::New, Verdict::Accepted, pdu.auth_events.clone());
+        let chain = BTreeSet::new();
+        Self { pdu, kind, verdict, supplied: false, before: None, after: None, chain, auth_events }
+    }
+
     pub fn in_graph(&self) -> bool {
         self.kind != Kind::Outlier
     }
@@ -92,6 +103,13 @@ pub struct Plain {
     resolved: BTreeMap<Vec<usize>, usize>,
     pub extremities: BTreeSet<usize>,
     pub current: usize,
+    /// The join rules that count where there are none; made with the first event that names its room.
+    absent_join_rules: Option<Stored>,
+}
+
+/// The ID of join rules that nobody has sent.
+fn absent_join_rules() -> OwnedEventId {
+    "$absent-join-rules:one".try_into().unwrap()
 }
 
 impl Plain {
@@ -108,6 +126,7 @@ impl Plain {
             resolved: BTreeMap::new(),
             extremities: BTreeSet::new(),
             current: 0,
+            absent_join_rules: None,
         }
     }
 
@@ -196,6 +215,12 @@ impl Plain {
             auth_events.iter().flat_map(|&auth| self.events[auth].chain.iter().copied()).chain([place]).collect();
         // The copy of an outlier decides, not the one that comes when it gets its place.
         let pdu = Rc::clone(known.map_or(&input.pdu, |place| &self.events[place].pdu));
+        self.make_absent_join_rules(&pdu);
+        let has_join_rules = auth_events.iter().any(|&auth| self.events[auth].pdu.is_at("m.room.join_rules", ""));
+        let mut named = pdu.auth_events.clone();
+        if !has_join_rules && pdu.wants_join_rules() {
+            named.push(absent_join_rules());
+        }
         let mut event = Stored {
             pdu,
             kind: input.kind,
@@ -204,6 +229,7 @@ impl Plain {
             before: None,
             after: None,
             chain,
+            auth_events: named,
         };
         let by_auth_events: State =
             auth_events.iter().filter_map(|&auth| Some((self.events[auth].pdu.key()?, auth))).collect();
@@ -242,10 +268,7 @@ impl Plain {
 
     /// Whether the rules allow an event in a state.
     pub fn would_allow(&self, pdu: &Rc<Pdu>, state: &State) -> bool {
-        let (pdu, chain) = (Rc::clone(pdu), BTreeSet::new());
-        let (kind, verdict) = (Kind::New, Verdict::Accepted);
-        let event = Stored { pdu, kind, verdict, supplied: false, before: None, after: None, chain };
-        self.allows(state, &event)
+        self.allows(state, &Stored::standalone(Rc::clone(pdu)))
     }
 
     fn state_before(&mut self, input: &In) -> Option<usize> {
@@ -341,7 +364,9 @@ impl Plain {
         };
         let map = |state: &&State| -> StateMap<OwnedEventId> {
             let entries = state.iter().map(|(key, &place)| (key, self.events[place].pdu.id.clone()));
-            entries.map(|((event_type, key), id)| ((event_type.as_str().into(), key.clone()), id)).collect()
+            entries
+                .map(|((event_type, key), id)| ((event_type.as_str().into(), counted_key(event_type, key)), id))
+                .collect()
         };
         let maps: Vec<StateMap<OwnedEventId>> = states.iter().map(map).collect();
         let chain = |state: &&State| ids(&self.chain(state.values().copied()));
@@ -367,7 +392,18 @@ impl Plain {
     }
 
     fn fetch(&self, id: &EventId) -> Option<&Stored> {
-        self.places.get(id).map(|&place| &self.events[place])
+        let absent_join_rules = self.absent_join_rules.as_ref().filter(|event| event.pdu.id == id);
+        self.places.get(id).map(|&place| &self.events[place]).or(absent_join_rules)
+    }
+
+    /// Makes the join rules that count where there are none, in the room of this event.
+    fn make_absent_join_rules(&mut self, pdu: &Pdu) {
+        if self.absent_join_rules.is_none()
+            && let Some(room_id) = &pdu.room_id
+        {
+            let event = Pdu::absent_join_rules(room_id, absent_join_rules());
+            self.absent_join_rules = Some(Stored::standalone(Rc::new(event)));
+        }
     }
 
     /// The state that an event's auth events make; from version 12 on the room ID tells the create event.
@@ -385,8 +421,11 @@ impl Plain {
 
     /// Whether the rules allow an event in a state.
     fn allows(&self, state: &State, event: &Stored) -> bool {
-        let get = |event_type: &StateEventType, state_key: &str| {
-            state.get(&(event_type.to_string(), state_key.to_owned())).map(|&place| &self.events[place])
+        let get = |event_type: &StateEventType, counted: &str| {
+            let key = (event_type.to_string(), state_key_of(counted).to_owned());
+            let is_join_rules = key == ("m.room.join_rules".to_owned(), String::new());
+            let absent = self.absent_join_rules.as_ref().filter(|_| is_join_rules);
+            state.get(&key).map(|&place| &self.events[place]).or(absent)
         };
         check_state_dependent_auth_rules(&self.rules.authorization, event, get).is_ok()
     }
@@ -416,11 +455,11 @@ impl Event for Stored {
     }
 
     fn content(&self) -> &RawValue {
-        &self.pdu.content
+        &self.pdu.counted_content
     }
 
     fn state_key(&self) -> Option<&str> {
-        self.pdu.state_key.as_deref()
+        self.pdu.counted_key.as_deref()
     }
 
     fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &Self::Id> + '_> {
@@ -428,7 +467,7 @@ impl Event for Stored {
     }
 
     fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &Self::Id> + '_> {
-        Box::new(self.pdu.auth_events.iter())
+        Box::new(self.auth_events.iter())
     }
 
     fn redacts(&self) -> Option<&Self::Id> {

@@ -16,7 +16,6 @@ fn a_member_event_needs_a_target_and_a_known_membership() {
         Room::new,
         &[
             (ALL, Draft::message("m.room.member", USER, json!({ "membership": "join" })), Some(Rule::MemberStateKey)),
-            (ALL, Draft::member(USER, "user", "join"), Some(Rule::MemberStateKey)),
             (ALL, of(json!({})), refused),
             (ALL, of(json!({ "membership": null })), refused),
             (ALL, of(json!({ "membership": 1 })), refused),
@@ -28,6 +27,63 @@ fn a_member_event_needs_a_target_and_a_known_membership() {
     );
 }
 
+/// Clients ban what somebody has typed, and then unban it. Elsewhere such a ban was refused, and with it all that
+/// followed it.
+#[test]
+fn the_target_of_a_membership_need_not_be_a_user_id() {
+    for target in ["@trailing:", "@", "@user", "user", "", ":", "@a b:c", "@user:b:c:d", "@\u{fffd}:b", "#room:b"] {
+        let of = |sender, membership| Draft::member(sender, target, membership);
+        let vouched = of(MOD, "join").with("join_authorised_via_users_server", json!(MOD));
+        let rows = [
+            (ALL, of(MOD, "ban"), None),
+            (ALL, of(USER, "ban"), Some(Rule::BanLevel)),
+            (ALL, of(GUEST, "ban"), Some(Rule::BanSenderNotJoined)),
+            // Who has no membership may be kicked.
+            (ALL, of(MOD, "leave"), None),
+            (ALL, of(USER, "leave"), Some(Rule::KickLevel)),
+            (ALL, of(USER, "invite"), None),
+            // What is no user ID sends nothing, so neither can it join or knock.
+            (ALL, of(MOD, "join"), Some(Rule::JoinSender)),
+            (8..=12, vouched, Some(Rule::JoinSender)),
+            (7..=12, of(MOD, "knock"), Some(Rule::KnockJoinRule)),
+        ];
+        assert_verdicts(Room::new, &rows);
+        let banned = |version| Room::new(version).set(of(ADMIN, "ban"));
+        let rows = [
+            (ALL, of(MOD, "leave"), None),
+            (ALL, of(USER, "leave"), Some(Rule::UnbanLevel)),
+            (ALL, of(USER, "invite"), Some(Rule::InviteTarget)),
+            (ALL, of(MOD, "ban"), None),
+        ];
+        assert_verdicts(banned, &rows);
+        // It has the level of users that nobody names.
+        let equal = |version| Room::new(version).level("users_default", json!(50));
+        assert_verdicts(equal, &[(ALL, of(MOD, "ban"), Some(Rule::BanLevel)), (ALL, of(ADMIN, "ban"), None)]);
+        let knocking = |version| Room::new(version).join_rule("knock");
+        assert_verdicts(knocking, &[(7..=12, of(MOD, "knock"), Some(Rule::KnockSender))]);
+    }
+}
+
+#[test]
+fn a_creator_who_is_no_string_is_nobody_up_to_version_10() {
+    for creator in [json!(5), json!(null), json!([CREATOR]), json!({}), json!(true)] {
+        let room = |version: u8| {
+            let content = json!({ "room_version": version.to_string(), "creator": creator });
+            Room::bare(version).set(Draft::state("m.room.create", "", CREATOR, content))
+        };
+        let levels = Draft::state("m.room.power_levels", "", CREATOR, json!({ "users": { ADMIN: 100 } }));
+        let rows = [
+            (1..=10, join(CREATOR).after_create(), Some(Rule::JoinUninvited)),
+            (1..=10, Draft::member(CREATOR, "5", "join").after_create(), Some(Rule::JoinSender)),
+            (11..=12, join(CREATOR).after_create(), None),
+        ];
+        assert_verdicts(room, &rows);
+        // Nobody has the creator's level.
+        let rows = [(1..=10, levels.clone(), Some(Rule::EventLevel)), (11..=12, levels, None)];
+        assert_verdicts(|version| room(version).member(CREATOR, "join"), &rows);
+    }
+}
+
 #[test]
 fn the_creator_joins_right_after_the_create_event() {
     let refused = Some(Rule::JoinUninvited);
@@ -37,6 +93,7 @@ fn the_creator_joins_right_after_the_create_event() {
             (ALL, join(CREATOR).after_create(), None),
             (ALL, join(CREATOR), refused),
             (ALL, join(USER).after_create(), refused),
+            (ALL, join(USER), refused),
             // Whoever sends it: the rule names the state key alone.
             (ALL, Draft::member(USER, CREATOR, "join").after_create(), None),
         ],
@@ -100,12 +157,31 @@ fn the_join_rule_decides_who_joins() {
     assert_verdicts(room("knock_restricted"), &rows(10..=12, unauthorised, None, None));
 }
 
+/// Elsewhere nobody could join such a room, or even change a name in it.
 #[test]
-fn without_a_usable_join_rule_nobody_joins() {
-    let rows = [STRANGER, GUEST, USER].map(|user| (ALL, join(user), Some(Rule::JoinUninvited)));
+fn an_absent_join_rule_counts_as_invite() {
+    let rows = [
+        (ALL, join(STRANGER), Some(Rule::JoinUninvited)),
+        (ALL, join(BANNED), Some(Rule::JoinBanned)),
+        (ALL, join(GUEST), None),
+        (ALL, join(USER).with("displayname", json!("U")), None),
+        (7..=12, Draft::member(STRANGER, STRANGER, "knock"), Some(Rule::KnockJoinRule)),
+        (8..=12, join(STRANGER).with("join_authorised_via_users_server", json!(MOD)), Some(Rule::JoinUninvited)),
+    ];
     assert_verdicts(|version| Room::new(version).without("m.room.join_rules", ""), &rows);
-    for content in [json!({}), json!({ "join_rule": null }), json!({ "join_rule": ["public"] })] {
+    // The same for an event that does not say.
+    for content in [json!({}), json!({ "allow": [] }), json!({ "Join_rule": "public" })] {
         let event = Draft::state("m.room.join_rules", "", ADMIN, content);
+        assert_verdicts(Room::new, &[(ALL, event.clone(), None)]);
+        assert_verdicts(|version| Room::new(version).set(event.clone()), &rows);
+    }
+}
+
+#[test]
+fn with_an_unusable_join_rule_nobody_joins() {
+    let rows = [STRANGER, GUEST, USER].map(|user| (ALL, join(user), Some(Rule::JoinUninvited)));
+    for rule in [json!(null), json!(["public"]), json!(1), json!(""), json!("Invite"), json!({})] {
+        let event = Draft::state("m.room.join_rules", "", ADMIN, json!({ "join_rule": rule }));
         // No rule reads it when it is sent.
         assert_verdicts(Room::new, &[(ALL, event.clone(), None)]);
         assert_verdicts(|version| Room::new(version).set(event.clone()), &rows);

@@ -158,29 +158,153 @@ fn creators_are_not_named_among_the_users_since_version_12() {
     assert_changes(room, &[(ALL, ADMIN, "users", json!({ ADMIN: 100, MOD: 50 }), None)]);
 }
 
+/// What is no level: in every version, and in an `m.room.power_levels` event of every property.
+fn no_levels() -> [Value; 8] {
+    let text = [json!("many"), json!(""), json!("1.5")];
+    let [many, empty, float] = text;
+    [json!(null), json!(true), json!([50]), json!({}), json!({ "a": 1 }), many, empty, float]
+}
+
+/// The first power levels of a room are under no other rule than that they are well-formed.
+fn assert_first(versions: RangeInclusive<u8>, content: Value, rule: Option<Rule>) {
+    let first = Draft::state("m.room.power_levels", "", CREATOR, content);
+    assert_verdicts(|version| Room::new(version).without("m.room.power_levels", ""), &[(versions, first, rule)]);
+}
+
+/// Elsewhere all of a room was lost whose first power levels had a `null`, as clients sent them for a while.
+#[test]
+fn malformed_levels_are_refused_from_version_10_on_and_malformed_users_always() {
+    let refused = Some(Rule::PowerLevelsMalformed);
+    for value in no_levels() {
+        for field in ["users_default", "events_default", "state_default", "ban", "redact", "kick", "invite"] {
+            assert_first(1..=9, json!({ field: value }), None);
+            assert_first(10..=12, json!({ field: value }), refused);
+        }
+        for map in ["events", "notifications"] {
+            assert_first(1..=9, json!({ map: { "name": value, "other": 1 } }), None);
+            assert_first(10..=12, json!({ map: { "name": value, "other": 1 } }), refused);
+            if !value.is_object() {
+                assert_first(1..=9, json!({ map: value }), None);
+                assert_first(10..=12, json!({ map: value }), refused);
+            }
+        }
+        assert_first(ALL, json!({ "users": { USER: value } }), refused);
+        if value != json!({}) {
+            assert_first(ALL, json!({ "users": value }), refused);
+        }
+        // What no rule reads may be anything.
+        assert_first(ALL, json!({ "historical": value }), None);
+    }
+}
+
+/// The same in the state by which others are judged: there the level is the default one.
+#[test]
+fn a_malformed_level_of_the_state_counts_as_absent_up_to_version_9() {
+    let invite = Draft::member(USER, STRANGER, "invite");
+    let message = Draft::message("m.room.message", USER, json!({}));
+    let topic = |sender| Draft::state("m.room.topic", "", sender, json!({}));
+    for value in no_levels() {
+        for (field, event, rule) in [
+            ("users_default", message.clone(), None),
+            ("events_default", message.clone(), None),
+            ("state_default", topic(MOD), None),
+            ("state_default", topic(USER), Some(Rule::EventLevel)),
+            ("ban", Draft::member(MOD, USER, "ban"), None),
+            ("ban", Draft::member(USER, STRANGER, "ban"), Some(Rule::BanLevel)),
+            ("kick", Draft::member(MOD, USER, "leave"), None),
+            ("kick", Draft::member(USER, GUEST, "leave"), Some(Rule::KickLevel)),
+            ("invite", invite.clone(), None),
+            ("events", message.clone(), None),
+            ("events", topic(USER), Some(Rule::EventLevel)),
+        ] {
+            if !(field == "events" && value.is_object()) {
+                assert_verdicts(|version| Room::new(version).level(field, value.clone()), &[(1..=9, event, rule)]);
+            }
+        }
+        let events = json!({ "m.room.message": value, "m.room.topic": value });
+        let rows = [(1..=9, message.clone(), None), (1..=9, topic(USER), Some(Rule::EventLevel))];
+        assert_verdicts(|version| Room::new(version).level("events", events.clone()), &rows);
+        // A redaction of another server's event takes the default level.
+        let redaction = |sender| Draft {
+            redacts: Some("$message:c".into()),
+            event_id: "$redaction:b".into(),
+            ..Draft::message("m.room.redaction", sender, json!({}))
+        };
+        let rows = [(1..=2, redaction(MOD), None), (1..=2, redaction(USER), Some(Rule::RedactionLevel))];
+        assert_verdicts(|version| Room::new(version).level("redact", value.clone()), &rows);
+    }
+}
+
+/// Whoever changes the levels: what is malformed, in the old ones or in the new ones, is compared as if it were absent.
+#[test]
+fn a_malformed_level_is_compared_as_an_absent_one_up_to_version_9() {
+    let refused = Some(Rule::PowerLevelsField);
+    for value in no_levels() {
+        let low = |version| {
+            let users = json!({ ADMIN: 100, MOD: 40 });
+            Room::new(version).level("state_default", json!(0)).level("users", users)
+        };
+        // From malformed to absent nothing changes; to another level, the default one is the old one.
+        let malformed = |version| low(version).level("ban", value.clone());
+        let rows = [
+            (1..=9, MOD, "ban", Value::Null, None),
+            (1..=9, MOD, "ban", json!([]), None),
+            (1..=9, MOD, "ban", json!(30), refused),
+            (1..=9, ADMIN, "ban", json!(30), None),
+        ];
+        assert_changes(malformed, &rows);
+        let rows = [
+            (1..=9, MOD, "ban", value.clone(), None),
+            (1..=9, MOD, "invite", value.clone(), None),
+            (1..=9, MOD, "events_default", value.clone(), None),
+        ];
+        assert_changes(low, &rows);
+        // From a level to malformed is its removal: 50 counts from then on.
+        let with_ban = |version| low(version).level("ban", json!(30));
+        assert_changes(
+            with_ban,
+            &[(1..=9, MOD, "ban", value.clone(), refused), (1..=9, ADMIN, "ban", value.clone(), None)],
+        );
+
+        for (property, rule, versions) in
+            [("events", Rule::PowerLevelsEvents, 1..=9), ("notifications", Rule::PowerLevelsNotifications, 6..=9)]
+        {
+            let room = |version| low(version).level(property, json!({ "high": 60, "low": 10 }));
+            let rows = [
+                (versions.clone(), MOD, property, json!({ "high": value, "low": 10 }), Some(rule)),
+                (versions.clone(), MOD, property, json!({ "high": 60, "low": value }), None),
+                (versions.clone(), MOD, property, json!({ "high": 60, "low": 10, "new": value }), None),
+                (versions.clone(), ADMIN, property, json!({ "high": value, "low": 10 }), None),
+            ];
+            assert_changes(room, &rows);
+            let malformed = |version| low(version).level(property, json!({ "name": value }));
+            let rows = [
+                (versions.clone(), MOD, property, json!({ "name": 40 }), None),
+                (versions.clone(), MOD, property, json!({}), None),
+                (versions.clone(), MOD, property, json!({ "name": 41 }), Some(rule)),
+            ];
+            assert_changes(malformed, &rows);
+            if !value.is_object() {
+                assert_changes(room, &[(versions, MOD, property, value.clone(), Some(rule))]);
+            }
+        }
+    }
+}
+
 #[test]
 fn malformed_power_levels_are_refused_even_as_the_first() {
     let refused = Some(Rule::PowerLevelsMalformed);
     let rows = [
         (ALL, json!({ "users": { "admin": 100 } }), refused),
-        (ALL, json!({ "users": { ADMIN: null } }), refused),
-        (ALL, json!({ "users": [] }), refused),
-        (ALL, json!({ "users": null }), refused),
-        (ALL, json!({ "events": 50 }), refused),
-        (ALL, json!({ "events": { "m.room.name": [50] } }), refused),
-        (ALL, json!({ "ban": true }), refused),
-        (ALL, json!({ "ban": "many" }), refused),
+        (ALL, json!({ "users": { "@admin:": 100 } }), refused),
         (1..=9, json!({ "ban": "50", "users": { ADMIN: " +0100 " }, "events": { "m.room.name": "-1" } }), None),
         (10..=12, json!({ "ban": "50" }), refused),
         (10..=12, json!({ "users": { ADMIN: "100" } }), refused),
         (10..=12, json!({ "events": { "m.room.name": "1" } }), refused),
         (1..=5, json!({ "ban": 50.7 }), None),
-        (6..=12, json!({ "ban": 50.7 }), refused),
-        // No rule reads them before version 6.
-        (1..=5, json!({ "notifications": { "room": [] } }), None),
-        (6..=12, json!({ "notifications": { "room": [] } }), refused),
-        (6..=12, json!({ "notifications": [] }), refused),
-        (6..=12, json!({ "notifications": { "room": 20 } }), None),
+        (6..=9, json!({ "users": { ADMIN: 50.7 } }), refused),
+        (10..=12, json!({ "ban": 50.7 }), refused),
+        (ALL, json!({ "notifications": { "room": 20 } }), None),
     ];
     let rows = rows
         .map(|(versions, content, rule)| (versions, Draft::state("m.room.power_levels", "", CREATOR, content), rule));

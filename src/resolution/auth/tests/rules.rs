@@ -28,6 +28,17 @@ fn an_unfederated_room_takes_events_from_the_creators_server_only() {
 }
 
 #[test]
+fn only_false_closes_a_room_to_other_servers() {
+    for federate in [json!(null), json!(0), json!("false"), json!([]), json!({}), json!(true)] {
+        let room = |version| {
+            let create = Draft::state("m.room.create", "", CREATOR, create(version));
+            Room::new(version).set(create.with("m.federate", federate.clone()))
+        };
+        assert_verdicts(room, &[(ALL, REMOTE_MESSAGE(), None), (ALL, Draft::member(STRANGER, STRANGER, "join"), None)]);
+    }
+}
+
+#[test]
 fn a_port_is_part_of_the_domain() {
     let room = |version| {
         let create = Draft::state("m.room.create", "", CREATOR, create(version)).with("m.federate", json!(false));
