@@ -49,6 +49,25 @@ const CASES: &[Case] = &[
     (&["creator_number"], &["accepted"]),
     (&["negative_timestamp"], &["accepted"; 4]),
     (&["field_pdu"], &["accepted"; 3]),
+    (&["foreign_before", "foreign_before-2"], &["accepted", "accepted", "accepted", "accepted", FOREIGN]),
+    (&["foreign_after", "foreign_after-2"], &["accepted", "accepted", PARKED_FOREIGN, "accepted", "accepted"]),
+    (
+        &["foreign-auth-first-room-first-v6"],
+        &[
+            "accepted", "accepted", "accepted", "accepted", "accepted", "accepted", "accepted", "accepted", "accepted",
+            "accepted", FOREIGN, "accepted",
+        ],
+    ),
+    (
+        &["foreign-auth-first-room-last-v12"],
+        &[
+            "accepted", "accepted", "accepted", "accepted", "accepted", PARKED_FOREIGN, "parked, then accepted", "accepted",
+            "accepted", "accepted", "accepted", "accepted",
+        ],
+    ),
+    (&["id_squatting", "id_squatting-2"], SQUATTED),
+    (&["id_squatting_without_the_other_room", "id_squatting_without_the_other_room-2"], SQUATTED.split_at(2).1),
+    (&["second_state"], &["accepted", "accepted", "parked, then accepted", "accepted"]),
     // Open, see "Told states" in `docs/design.md`. The eighth event are the levels that are rejected here; the last comes
     // with a state that is left without levels, in which its sender has no power.
     (
@@ -65,6 +84,21 @@ const CASES: &[Case] = &[
             "rejected: event type: the sender's power level is below",
         ],
     ),
+];
+
+const FOREIGN: &str = "rejected: auth_events: an entry of another room";
+const PARKED_FOREIGN: &str = "parked, then rejected: auth_events: an entry of another room";
+
+/// The room with the event of the same ID comes first; without it, all else is the same.
+const SQUATTED: &[&str] = &[
+    "accepted",
+    "accepted",
+    "accepted",
+    "accepted",
+    "accepted",
+    "parked, then accepted",
+    "accepted",
+    "accepted",
 ];
 
 /// Reads a line as `roomserver import` does.
