@@ -20,7 +20,7 @@ pub enum ErrorKind {
     NotFound,
     /// The input is malformed or contradicts itself; sending it again will not help.
     Invalid,
-    /// A queue is full; try again later.
+    /// A queue is full, or the store takes no writes just now; try again later.
     Busy,
     /// Bytes on disk are not what was written; the message names table, key and offset.
     Corrupt,

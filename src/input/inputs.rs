@@ -144,6 +144,7 @@ impl Inputs {
     }
 
     /// Hides a room for ever and answers the inputs that wait for it; gives what it was. `NotFound` if it is not here.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone does not fit every lifetime")]
     pub fn hide(&self, room_id: &str) -> Result<Room> {
         self.in_room(room_id, |room| room.hide())
     }
@@ -154,7 +155,7 @@ impl Inputs {
         self.list_builder.close();
     }
 
-    /// How many lanes there are.
+    /// The lanes, for tests that look into them or put their own work there.
     #[cfg(test)]
     pub(super) fn lanes(&self) -> &Lanes {
         &self.lanes

@@ -67,6 +67,8 @@ fn inputs_that_no_room_can_take_leave_no_lanes_behind() {
         assert_eq!(server.inputs.lanes().len(), 0);
     }
     assert_eq!(kinds, [ErrorKind::NotFound, ErrorKind::Invalid]);
+    assert_eq!(kind_of(server.release("!stray0:a.example")), ErrorKind::NotFound);
+    assert_eq!(server.inputs.lanes().len(), 0);
     ends_well(&server);
 }
 

@@ -142,14 +142,14 @@ fn a_recorder_that_panics_reaches_neither_who_submits_nor_the_count() {
 fn a_promise_that_is_dropped_is_answered() {
     let (end, answer) = promise::<()>();
     drop(end);
-    assert_eq!(kind_of(answer.wait()), ErrorKind::Unavailable);
+    assert_eq!(kind_of(ends("an answer", || answer.wait())), ErrorKind::Unavailable);
     let (end, answer) = promise::<()>();
     let panicked = std::thread::spawn(move || {
         let _end = end;
         panic!("for the test");
     });
     assert!(panicked.join().is_err());
-    assert_eq!(kind_of(answer.wait()), ErrorKind::Internal);
+    assert_eq!(kind_of(ends("an answer", || answer.wait())), ErrorKind::Internal);
 }
 
 #[test]
