@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_line_with_a_type_is_a_pdu_whatever_else_it_has() {
-        for pdu in ["1", r#"{"type":"inner","room_id":"!b"}"#] {
+        for pdu in ["1", r#"{"room_id":"!b","type":"inner"}"#] {
             let line = format!(r#"{{"event_id":"$e","kind":"old","pdu":{pdu},"room_id":"!a","type":"t"}}"#);
             let parsed = parse(line.as_bytes(), None).expect("it is an object");
             assert_eq!(parsed.input.pdu, line.as_bytes());

@@ -74,6 +74,10 @@ fn power_levels(room: &mut Room, state: &State, sender: &str, target: &str) -> D
     let current = state.get(&("m.room.power_levels".to_owned(), String::new()));
     let mut content: Value =
         current.map_or(json!({}), |place| serde_json::from_str(room.plain.events[*place].pdu.content.get()).unwrap());
+    // Those of [`odd`] have a list there.
+    if content["events"].is_array() {
+        content["events"] = json!({});
+    }
     let level = *room.random.choose(&[0, 25, 49, 50, 50, 51, 100]);
     match room.random.below(12) {
         0..=2 => content["users"][target] = json!(0),

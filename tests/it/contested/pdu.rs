@@ -33,10 +33,7 @@ pub struct Pdu {
     pub event_type: TimelineEventType,
     pub state_key: Option<String>,
     pub content: Box<RawValue>,
-    /// The content as `ruma-state-res` is given it, see [`counted_levels`].
-    pub counted_content: Box<RawValue>,
-    /// The state key as `ruma-state-res` is given it, see [`counted_key`].
-    pub counted_key: Option<String>,
+    pub counted: Counted,
     pub redacts: Option<OwnedEventId>,
     pub prev_events: Vec<OwnedEventId>,
     pub auth_events: Vec<OwnedEventId>,
@@ -44,6 +41,15 @@ pub struct Pdu {
     pub reference: Value,
     /// Whether redaction took something from it.
     pub redacted: bool,
+}
+
+/// What of an event `ruma-state-res` is given in another form, since it should count as that.
+#[derive(Debug)]
+pub struct Counted {
+    /// See [`counted_levels`].
+    pub content: Box<RawValue>,
+    /// See [`counted_key`].
+    pub state_key: Option<String>,
 }
 
 /// What there is to decide about an event.
@@ -86,8 +92,7 @@ impl Pdu {
             event_type: "m.room.join_rules".into(),
             state_key: Some(String::new()),
             content: content.clone(),
-            counted_content: content,
-            counted_key: Some(String::new()),
+            counted: Counted { content, state_key: Some(String::new()) },
             redacts: None,
             prev_events: Vec::new(),
             auth_events: Vec::new(),
@@ -141,8 +146,10 @@ impl Pdu {
         }
         Self {
             bytes: bytes.to_vec(),
-            counted_content: to_raw_value(&counted).unwrap(),
-            counted_key: state_key.map(|key| counted_key(event_type, key)),
+            counted: Counted {
+                content: to_raw_value(&counted).unwrap(),
+                state_key: state_key.map(|key| counted_key(event_type, key)),
+            },
             room_id: text("room_id").map(|id| RoomId::parse(id).unwrap()),
             sender: UserId::parse(text("sender").unwrap()).unwrap(),
             ts: MilliSecondsSinceUnixEpoch(u32::try_from(event["origin_server_ts"].as_u64().unwrap()).unwrap().into()),

@@ -455,11 +455,11 @@ impl Event for Stored {
     }
 
     fn content(&self) -> &RawValue {
-        &self.pdu.counted_content
+        &self.pdu.counted.content
     }
 
     fn state_key(&self) -> Option<&str> {
-        self.pdu.counted_key.as_deref()
+        self.pdu.counted.state_key.as_deref()
     }
 
     fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &Self::Id> + '_> {
