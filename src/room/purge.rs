@@ -4,25 +4,34 @@
 //! room of the same ID can begin as soon as the old one is hidden, and nothing that is left of the old one, on disk or in
 //! a cache, can be taken for the new one's.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::engine::Engine;
 use crate::{
     encoding::{event_ids::GROUP, event_key::EventKey, keys},
-    error::Result,
+    error::{ErrorKind, Result},
     ids::{EventNid, RoomNid},
-    kv::{Batch, Direction, TableId},
+    kv::{Batch, Direction, Garbage, TableId},
     tables::{
         CURRENT_STATE, EVENT_IDS, PURGES,
         event_ids::decode_ids,
         interning::member_type,
-        purges::{delete_room, put_purge, room_ranges},
+        purges::{put_purge, room_ranges},
         rows::{Room, corrupt, missing},
     },
 };
 
 /// Rows that one step looks at.
 const STEP_ROWS: usize = 256;
+
+/// Rows of a room in one table that are deleted one by one; what a larger room has beyond them goes as one range.
+///
+/// A store keeps a deleted range as a range, and reads near it ask for it until it is compacted away: with one for every
+/// small room, and every table, all reads would pay. A row that is deleted costs about what it cost to write.
+const SINGLE_ROWS: usize = 1024;
+
+/// Between two attempts to write into a store that is busy.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A room that is hidden and has rows left.
 pub struct Purging {
@@ -36,10 +45,38 @@ enum Place {
     Index(Vec<u8>),
     /// Memberships by user, of the members from this key on.
     Members(Vec<u8>),
-    /// All rows that begin with the room.
-    Ranges,
-    /// Nothing: the bytes of this table are to come back.
-    Compaction(usize),
+    /// Rows that begin with the room, from this one on.
+    Rows(RowPlace),
+    /// Nothing: the bytes of all tables are to come back.
+    Compaction,
+}
+
+/// A row among those that begin with a room, table by table.
+#[derive(Clone)]
+struct RowPlace {
+    /// The place of its table among those that are keyed by room.
+    table: usize,
+    /// The first key that may be left there.
+    from: Vec<u8>,
+    /// Rows before it in its table, which were deleted one by one.
+    before: usize,
+}
+
+impl RowPlace {
+    fn begin(table: usize, room: RoomNid) -> Self {
+        Self { table, from: keys::room(room).to_vec(), before: 0 }
+    }
+}
+
+/// Tries again what the store is too busy for, until it is taken, fails otherwise, or `is_over`. What a hidden room left
+/// behind is nobody's any more: nobody would come back to it before the store is opened again.
+pub fn until_taken<T>(is_over: &dyn Fn() -> bool, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::Busy && !is_over() => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
 }
 
 impl Purging {
@@ -65,7 +102,8 @@ impl Engine {
         Ok(sequence)
     }
 
-    /// Deletes the next part of what a hidden room left behind; `false` once nothing is left.
+    /// Deletes the next part of what a hidden room left behind; `false` once nothing is left. After an error the same part
+    /// can be tried again.
     pub fn purge_step(&self, purging: &mut Purging) -> Result<bool> {
         let nid = purging.room.nid;
         match &mut purging.place {
@@ -75,21 +113,16 @@ impl Engine {
             }
             Place::Members(from) => {
                 let next = self.purge_members(nid, from)?;
-                purging.place = next.map_or(Place::Ranges, Place::Members);
+                purging.place = next.map_or_else(|| Place::Rows(RowPlace::begin(0, nid)), Place::Members);
             }
-            Place::Ranges => {
-                let mut batch = Batch::default();
-                delete_room(&mut batch, nid);
-                self.write(batch)?;
-                self.forget_rows(nid);
-                purging.place = Place::Compaction(0);
+            Place::Rows(from) => {
+                let next = self.purge_rows(nid, from)?;
+                purging.place = next.map_or(Place::Compaction, Place::Rows);
             }
-            Place::Compaction(done) => {
-                if let Some((table, (start, end))) = room_ranges(nid).nth(*done) {
-                    self.store().compact(table, &start, &end)?;
-                    *done = done.saturating_add(1);
-                    return Ok(true);
-                }
+            Place::Compaction => {
+                let garbage: Vec<Garbage> =
+                    room_ranges(nid).map(|(table, (start, end))| Garbage { table, start, end, rows: None }).collect();
+                self.compact(&garbage)?;
                 // Views that were opened before the room was hidden may have put rows back meanwhile.
                 self.forget_rows(nid);
                 let mut batch = Batch::default();
@@ -139,6 +172,53 @@ impl Engine {
             self.write(batch)?;
         }
         Ok(page.next)
+    }
+
+    /// Deletes the next rows that begin with the room; gives where to go on, if any were left.
+    fn purge_rows(&self, room: RoomNid, from: &RowPlace) -> Result<Option<RowPlace>> {
+        let mut batch = Batch::default();
+        let mut place = from.clone();
+        while let Some((table, (_, end))) = room_ranges(room).nth(place.table) {
+            let limit = STEP_ROWS.saturating_sub(batch.ops().len());
+            if limit == 0 {
+                break;
+            }
+            let (keys, next) = self.keys_from(table, room, &place.from, limit)?;
+            place.before = place.before.saturating_add(keys.len());
+            keys.into_iter().for_each(|key| batch.delete(table, key));
+            match next {
+                Some(next) if place.before < SINGLE_ROWS => place.from = next,
+                next => {
+                    if let Some(next) = next {
+                        batch.delete_range(table, next, end);
+                    }
+                    place = RowPlace::begin(place.table.saturating_add(1), room);
+                }
+            }
+        }
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        self.write(batch)?;
+        Ok(Some(place))
+    }
+
+    /// The keys of at most `limit` rows of a room, from a key on, and where to go on if there may be more.
+    fn keys_from(
+        &self,
+        table: TableId,
+        room: RoomNid,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<(Vec<Vec<u8>>, Option<Vec<u8>>)> {
+        let mut keys = Vec::new();
+        self.store().scan(table, &keys::room(room), from, Direction::Forward, &mut |key, _| {
+            keys.push(key.to_vec());
+            Ok(keys.len() < limit)
+        })?;
+        let last = keys.last().filter(|_| keys.len() >= limit);
+        let next = last.map(|last| [last.as_slice(), &[0]].concat());
+        Ok((keys, next))
     }
 
     fn page(&self, table: TableId, room: RoomNid, from: &[u8], limit: usize) -> Result<Page> {
