@@ -137,7 +137,8 @@ impl Engine {
     /// Takes a page of events out of the index; gives where the next page begins.
     fn purge_index(&self, room: &Room, from: &[u8]) -> Result<Option<Vec<u8>>> {
         let rows = self.rows();
-        let page = self.page(EVENT_IDS, room.nid, from, STEP_ROWS / GROUP as usize)?;
+        let page = self
+            .page(EVENT_IDS, room.nid, from, STEP_ROWS / GROUP as usize, |key, value| (key.to_vec(), value.to_vec()))?;
         let mut event_keys = Vec::new();
         for (key, value) in &page.rows {
             let event = keys::last_number(key).and_then(EventNid::new).ok_or_else(|| missing(EVENT_IDS, key))?;
@@ -160,9 +161,9 @@ impl Engine {
 
     /// Deletes the memberships of a page of members by user; gives where the next page begins.
     fn purge_members(&self, room: RoomNid, from: &[u8]) -> Result<Option<Vec<u8>>> {
-        let page = self.page(CURRENT_STATE, room, from, STEP_ROWS)?;
+        let page = self.page(CURRENT_STATE, room, from, STEP_ROWS, |key, _| key.to_vec())?;
         let mut batch = Batch::default();
-        for (key, _) in &page.rows {
+        for key in &page.rows {
             let tuple = keys::tuple_of_current(key);
             if let Some(tuple) = tuple.filter(|tuple| Some(tuple.event_type) == member_type()) {
                 batch.delete(crate::tables::USER_ROOMS, keys::user_room(tuple.state_key, room));
@@ -183,9 +184,9 @@ impl Engine {
             if limit == 0 {
                 break;
             }
-            let (keys, next) = self.keys_from(table, room, &place.from, limit)?;
-            place.before = place.before.saturating_add(keys.len());
-            keys.into_iter().for_each(|key| batch.delete(table, key));
+            let Page { rows, next } = self.page(table, room, &place.from, limit, |key, _| key.to_vec())?;
+            place.before = place.before.saturating_add(rows.len());
+            rows.into_iter().for_each(|key| batch.delete(table, key));
             match next {
                 Some(next) if place.before < SINGLE_ROWS => place.from = next,
                 next => {
@@ -203,32 +204,23 @@ impl Engine {
         Ok(Some(place))
     }
 
-    /// The keys of at most `limit` rows of a room, from a key on, and where to go on if there may be more.
-    fn keys_from(
+    /// What `take` makes of at most `limit` rows of a room, from a key on.
+    fn page<R>(
         &self,
         table: TableId,
         room: RoomNid,
         from: &[u8],
         limit: usize,
-    ) -> Result<(Vec<Vec<u8>>, Option<Vec<u8>>)> {
-        let mut keys = Vec::new();
-        self.store().scan(table, &keys::room(room), from, Direction::Forward, &mut |key, _| {
-            keys.push(key.to_vec());
-            Ok(keys.len() < limit)
-        })?;
-        let last = keys.last().filter(|_| keys.len() >= limit);
-        let next = last.map(|last| [last.as_slice(), &[0]].concat());
-        Ok((keys, next))
-    }
-
-    fn page(&self, table: TableId, room: RoomNid, from: &[u8], limit: usize) -> Result<Page> {
-        let mut rows = Vec::new();
+        take: fn(&[u8], &[u8]) -> R,
+    ) -> Result<Page<R>> {
+        let (mut rows, mut last) = (Vec::new(), Vec::new());
         self.store().scan(table, &keys::room(room), from, Direction::Forward, &mut |key, value| {
-            rows.push((key.to_vec(), value.to_vec()));
+            last = key.to_vec();
+            rows.push(take(key, value));
             Ok(rows.len() < limit)
         })?;
-        let last = rows.last().filter(|_| rows.len() >= limit);
-        Ok(Page { next: last.map(|(last, _)| [last.as_slice(), &[0]].concat()), rows })
+        let next = (rows.len() >= limit).then(|| [last.as_slice(), &[0]].concat());
+        Ok(Page { rows, next })
     }
 
     /// Drops a room's rows from memory.
@@ -241,7 +233,7 @@ impl Engine {
 }
 
 /// Some rows of a table, and the first key after them if there may be more.
-struct Page {
-    rows: Vec<(Vec<u8>, Vec<u8>)>,
+struct Page<R> {
+    rows: Vec<R>,
     next: Option<Vec<u8>>,
 }

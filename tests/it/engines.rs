@@ -125,7 +125,7 @@ fn a_collection_that_is_under_way_ends_when_the_engine_is_closed() {
     });
     assert_eq!(error.expect_err("closed meanwhile").kind(), ErrorKind::Unavailable);
     assert!(is_idle(store.take()));
-    let again = open(store.clone());
+    let again = open(store);
     assert!(before > 0 && is_whole(&again));
     again.gc(&what, &mut |_| {}).expect("collects");
 }

@@ -345,7 +345,7 @@ fn a_damaged_room_is_left_out_of_a_collection_of_all_rooms_and_told_of() {
     let mut batch = Batch::default();
     batch.put(EVENT_ROWS, key, value);
     store.write(batch).expect("writes");
-    let server = open(store.clone());
+    let server = open(store);
     let bad = server.view().rooms().expect("readable")[0].id().to_owned();
     let freed = gc(&server, &Collect::default()).expect("the other room is collected");
     assert!(freed.snapshots > 0 && freed.snapshots < all.snapshots, "{freed:?} of {all:?}");
