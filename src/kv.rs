@@ -3,6 +3,7 @@
 //! The engine needs ordered tables, atomic batches across tables, consistent snapshots and an explicit `sync`.
 //! A host that already has a RocksDB of its own implements [`Store`] over its handle and runs [`conformance`].
 
+pub(crate) mod claim;
 pub mod conformance;
 pub mod counting;
 pub mod memory;
@@ -14,6 +15,7 @@ pub mod wal;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::claim::Claimable;
 use crate::error::{Error, Result};
 
 /// What a backend must know about a table to open and tune it.
@@ -202,6 +204,19 @@ impl Batch {
     }
 }
 
+/// A part of a table in which rows were deleted or replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Garbage {
+    /// The table.
+    pub table: TableId,
+    /// The first key of the part.
+    pub start: Vec<u8>,
+    /// The first key after it.
+    pub end: Vec<u8>,
+    /// How many rows of it are garbage, about; `None` if all are that it had.
+    pub rows: Option<u64>,
+}
+
 /// An ordered key-value store with atomic batches.
 ///
 /// Reads through the store itself see the newest applied batch; reads through [`Store::snapshot`] one fixed state.
@@ -209,9 +224,19 @@ impl Batch {
 /// An error of [`write`](Store::write), [`sync`](Store::sync), [`flush`](Store::flush) or [`compact`](Store::compact)
 /// *poisons* the store: all four then refuse with [`Unavailable`](crate::ErrorKind::Unavailable) until it is opened again; reads go on. What the
 /// medium holds of the batches after the last sync is not known then. Two errors do not poison, and leave nothing
-/// behind: [`Busy`](crate::ErrorKind::Busy), the store cannot take the batch yet, and
-/// [`Internal`](crate::ErrorKind::Internal), the batch names a table that does not exist.
+/// behind: [`Busy`](crate::ErrorKind::Busy), the store cannot do it yet, and the same call may succeed later; and
+/// [`Internal`](crate::ErrorKind::Internal), the call names a table that does not exist. After a `Busy` sync no more is
+/// durable than before it.
 pub trait Store: Read + 'static {
+    /// Takes the store for one engine. [`Unavailable`](crate::ErrorKind::Unavailable) if an engine has it already.
+    ///
+    /// Handles that share one open store share the claim. It is no part of what is stored: a store that is opened again,
+    /// or copied, is claimed by nobody. [`Claimable`] does what a backend needs.
+    fn claim(&self) -> Result<()>;
+
+    /// Gives the store back, so that the next [`claim`](Store::claim) succeeds. Without a claim nothing happens.
+    fn release(&self);
+
     /// A consistent view of the state as it is now, which later writes do not change.
     fn snapshot(&self) -> Box<dyn Read + '_>;
 
@@ -229,12 +254,13 @@ pub trait Store: Read + 'static {
     /// Moves everything from memory to the medium and, if `compact`, rewrites all tables in full.
     fn flush(&self, compact: bool) -> Result<()>;
 
-    /// Gives back the bytes on the medium of what was deleted or replaced from `start` (inclusive) to `end` (exclusive).
+    /// Gives back bytes on the medium that deleted and replaced rows take, wherever that is worth its cost.
     ///
-    /// Changes no row. Costs what the range holds, deleted rows included, and little more, however large the table is.
-    /// What a snapshot that is still open sees is kept until the next call. An error does as one of
-    /// [`flush`](Store::flush).
-    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()>;
+    /// Changes no row. A backend that rewrites what lies around the garbage leaves out what gives back little of what would
+    /// be rewritten, and what is small in all; garbage that is left comes back when the backend next rewrites that part of
+    /// the table for reasons of its own. What a snapshot that is still open sees is kept. A table that does not exist is
+    /// an `Internal` error, and nothing is done; other errors do as one of [`flush`](Store::flush).
+    fn compact(&self, garbage: &[Garbage]) -> Result<()>;
 
     /// Live bytes on the medium by table, in the order of the store's tables. Exact after `flush(true)`.
     fn table_bytes(&self) -> Result<Vec<u64>>;
@@ -258,6 +284,14 @@ impl<T: Read + ?Sized> Read for Arc<T> {
 }
 
 impl<T: Store + ?Sized> Store for Arc<T> {
+    fn claim(&self) -> Result<()> {
+        (**self).claim()
+    }
+
+    fn release(&self) {
+        (**self).release();
+    }
+
     fn snapshot(&self) -> Box<dyn Read + '_> {
         (**self).snapshot()
     }
@@ -274,8 +308,8 @@ impl<T: Store + ?Sized> Store for Arc<T> {
         (**self).flush(compact)
     }
 
-    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
-        (**self).compact(table, start, end)
+    fn compact(&self, garbage: &[Garbage]) -> Result<()> {
+        (**self).compact(garbage)
     }
 
     fn table_bytes(&self) -> Result<Vec<u64>> {

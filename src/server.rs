@@ -11,7 +11,7 @@ use crate::{
     encoding::cold,
     error::{Error, Result},
     input::{Backpressure, Durability, Inputs, Limits, Purger, Ticket},
-    kv::{Batch, Store},
+    kv::{Batch, Store, claim::Claim},
     query::View,
     room::{
         engine::{Engine, MEMORY_DEFAULT},
@@ -53,7 +53,8 @@ impl Default for Options {
 
 /// A room engine on one store.
 ///
-/// Share it between threads by reference or [`Arc`]. Dropping it closes it.
+/// Share it between threads by reference or [`Arc`]. It is the only one on its store until it is closed. Dropping it closes
+/// it, but for the last sync.
 pub struct RoomServer {
     pub(crate) engine: Arc<Engine>,
     pub(crate) inputs: Inputs,
@@ -93,13 +94,20 @@ impl RoomServer {
     ///
     /// # Errors
     ///
-    /// As for [`RoomServer::open`].
+    /// As for [`RoomServer::open`]; `Unavailable` too if another engine is open on the store, through this handle or
+    /// another one. Whatever the error, the store can be opened on again.
     pub fn open_on(store: Arc<dyn Store>, options: &Options) -> Result<Self> {
-        check_format(&*store)?;
-        let engine = Arc::new(Engine::open(store, options.memory)?);
+        let claim = Claim::new(store)?;
+        check_format(&**claim)?;
+        let engine = Arc::new(Engine::open(claim, options.memory)?);
+        // Threads that were started before something failed may still hold the engine.
+        Self::start(&engine, options).inspect_err(|_| engine.release())
+    }
+
+    fn start(engine: &Arc<Engine>, options: &Options) -> Result<Self> {
         let inputs = Inputs::start(engine.clone(), options.writers, options.limits, options.durability)?;
         let purger = Purger::start(engine.clone(), engine.rows().purges()?)?;
-        let server = Self { engine, inputs, purger, collecting: Mutex::new(()) };
+        let server = Self { engine: engine.clone(), inputs, purger, collecting: Mutex::new(()) };
         server.recover()?;
         Ok(server)
     }
@@ -132,7 +140,8 @@ impl RoomServer {
     /// # Errors
     ///
     /// `Busy` if the store refuses to write, so that parked inputs which are ready cannot be decided now: they are tried
-    /// again with the next input of their room, and when this is called again. `Unavailable` if the store cannot be synced.
+    /// again with the next input of their room, and when this is called again. `Unavailable` if the store cannot be synced,
+    /// and after [`RoomServer::close`].
     pub fn settle(&self) -> Result<()> {
         let settled = self.inputs.settle();
         self.purger.settle();
@@ -182,16 +191,20 @@ impl RoomServer {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the store fails.
+    /// `Unavailable` if the store fails; with `exact`, after [`RoomServer::close`] too.
     pub fn table_bytes(&self, exact: bool) -> Result<Vec<(&'static str, u64)>> {
         if exact {
-            self.engine.store().flush(true)?;
+            self.engine.flush(true)?;
         }
         let bytes = self.engine.store().table_bytes()?;
         Ok(crate::tables::TABLES.iter().map(|table| table.spec.name).zip(bytes).collect())
     }
 
-    /// Ends the engine: inputs that wait are answered with `Unavailable`, everything that was decided becomes durable.
+    /// Ends the engine: inputs that wait are answered with `Unavailable`, everything that was decided becomes durable, and
+    /// the store is given back, so that it can be opened on again.
+    ///
+    /// Nothing is written through this engine afterwards: what is under way in other threads, a collection of garbage or a
+    /// purge too, ends after the step at hand. Views go on reading. A second call does nothing.
     ///
     /// # Errors
     ///
@@ -199,7 +212,7 @@ impl RoomServer {
     pub fn close(&self) -> Result<()> {
         self.inputs.close();
         self.purger.close();
-        self.engine.sync().map(|_| ())
+        self.engine.close()
     }
 
     /// Re-drives what was left parked though all that it lacked had arrived, and builds the lists that are due.
@@ -218,6 +231,15 @@ impl RoomServer {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for RoomServer {
+    fn drop(&mut self) {
+        self.inputs.close();
+        self.purger.close();
+        // Whatever still holds the engine, the store can be opened on again.
+        self.engine.release();
     }
 }
 

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     encoding::{
-        bytes::unseal,
+        bytes::{Malformed, unseal},
         keys, list,
         pack::{self, Seal},
     },
@@ -14,7 +14,7 @@ use crate::{
     query::{Counts, View},
     server::RoomServer,
     tables::{BLOCKS, LISTS, PACKS, Share, TABLES, rows::corrupt},
-    upkeep::{Freed, collectable},
+    upkeep::{Collectable, collectable},
 };
 
 /// What a store, or one room of it, holds.
@@ -44,7 +44,7 @@ pub struct Stats {
     /// What it all takes.
     pub bytes: Bytes,
     /// What garbage collection would free without touching history.
-    pub collectable: Freed,
+    pub collectable: Collectable,
 }
 
 /// Bytes by what they hold.
@@ -81,8 +81,8 @@ impl Stats {
 
     fn count_states(&mut self, read: &dyn Read, room: RoomNid) -> Result<()> {
         scan_room(read, PACKS, room, &mut |key, value| {
-            let first = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
-            let pack = unseal(key, value).and_then(|bytes| pack::decode(first, bytes));
+            let first = keys::second_number(key).map(SnapshotNid::new).ok_or(NO_SNAPSHOT);
+            let pack = first.and_then(|first| pack::decode(first, unseal(key, value)?));
             let pack = pack.map_err(|malformed| corrupt(PACKS, key, malformed))?;
             let rows = pack.rows().filter(|row| row.seal != Seal::Gone).count();
             self.snapshots = self.snapshots.saturating_add(rows as u64);
@@ -97,6 +97,8 @@ impl Stats {
         Ok(())
     }
 }
+
+const NO_SNAPSHOT: Malformed = Malformed { offset: 0, what: "a key that names no snapshot" };
 
 /// The lists of a room and their blocks.
 #[derive(Debug, Default, Clone, Copy)]
@@ -117,8 +119,8 @@ pub(crate) fn count_lists(read: &dyn Read, room: RoomNid) -> Result<ListCounts> 
     })?;
     let mut lists_of: FxHashMap<list::BlockNid, u32> = FxHashMap::default();
     scan_room(read, LISTS, room, &mut |key, value| {
-        let sealed = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
-        let list = unseal(key, value).and_then(|bytes| list::decode(sealed, bytes));
+        let sealed = keys::second_number(key).map(SnapshotNid::new).ok_or(NO_SNAPSHOT);
+        let list = sealed.and_then(|sealed| list::decode(sealed, unseal(key, value)?));
         let list = list.map_err(|malformed| corrupt(LISTS, key, malformed))?;
         counts.lists = counts.lists.saturating_add(1);
         counts.longest = counts.longest.max(list.runs.len() as u64);

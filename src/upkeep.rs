@@ -3,19 +3,19 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ruma_common::OwnedEventId;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     room::{
-        collect::{Counted, Marks, STEP_EVENTS, Scope, Touched, doomed, plan_of},
+        collect::{Collected, Counted, Marks, STEP_EVENTS, Scope, Touched, doomed, plan_of},
         outcome::Kind,
-        purge::Purging,
+        purge::{Purging, until_taken},
     },
     server::RoomServer,
-    state::collect::Plan,
+    state::collect::{Dropped, Plan},
     tables::rows::{Room, Rows},
 };
 
@@ -37,8 +37,6 @@ pub struct Purged {
     pub events: u64,
     /// Snapshots of the room's state.
     pub snapshots: u64,
-    /// Bytes on disk that came back. What other rooms wrote meanwhile makes them fewer.
-    pub bytes: u64,
 }
 
 /// What of the history of a room [`RoomServer::gc`] collects, beside what nothing reaches.
@@ -53,8 +51,8 @@ pub struct Collect {
     pub refused: bool,
 }
 
-/// What [`RoomServer::gc`] freed, or could free.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What [`RoomServer::gc`] freed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Freed {
     /// Events that lost their states.
@@ -67,27 +65,49 @@ pub struct Freed {
     pub lists: u64,
     /// Blocks of state entries.
     pub blocks: u64,
-    /// Bytes on disk that came back; what the store wrote meanwhile makes them fewer. In what could be freed: about how
-    /// many bytes of keys and values.
+    /// Rooms that a collection of all rooms could not finish, in the order in which it came to them.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A room that a collection of all rooms left out. What was freed in it before it failed is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// The room.
+    pub room_id: String,
+    /// `Unavailable` if the room is in quarantine, `Corrupt` if one of its rows is damaged, `Internal` if its rows
+    /// contradict each other or its writer panicked just now.
+    pub kind: ErrorKind,
+    /// What was wrong.
+    pub reason: String,
+}
+
+/// What [`RoomServer::gc`] would free without touching any history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Collectable {
+    /// Snapshots: rows of packs.
+    pub snapshots: u64,
+    /// Lists.
+    pub lists: u64,
+    /// Blocks of state entries.
+    pub blocks: u64,
+    /// About how many bytes of keys and values that is.
     pub bytes: u64,
 }
 
-impl Freed {
-    fn of(counted: Counted, bytes: u64) -> Self {
-        let Counted { events, bodies, snapshots, lists, blocks } = counted;
-        Self { events, bodies, snapshots, lists, blocks, bytes }
-    }
-
-    /// Adds what is freed elsewhere.
+impl Collectable {
+    /// Adds what could be freed elsewhere.
     pub(crate) fn add(&mut self, other: Self) {
-        let mut counted = self.counted();
-        counted.add(other.counted());
-        *self = Self::of(counted, self.bytes.saturating_add(other.bytes));
-    }
-
-    fn counted(self) -> Counted {
-        let Self { events, bodies, snapshots, lists, blocks, bytes: _ } = self;
-        Counted { events, bodies, snapshots, lists, blocks }
+        let Self { snapshots, lists, blocks, bytes } = other;
+        for (sum, more) in [
+            (&mut self.snapshots, snapshots),
+            (&mut self.lists, lists),
+            (&mut self.blocks, blocks),
+            (&mut self.bytes, bytes),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
     }
 }
 
@@ -127,28 +147,62 @@ impl RoomServer {
     /// Rooms go on meanwhile: a room's queue waits for a step at most, some milliseconds. What was done stays done if the
     /// process ends. One collection at a time. `progress` is called after each step.
     ///
+    /// Reads the event rows, packs and lists of each room; writes nothing in a room with nothing to collect. At the end the
+    /// store compacts, once for all rooms, the parts of its tables of which much is garbage; the rest comes back when the
+    /// store rewrites those parts anyway. [`RoomServer::disk_bytes`] tells what came back.
+    ///
+    /// A collection of all rooms goes on after a room that is in quarantine or damaged, and tells of it in
+    /// [`Freed::left_out`].
+    ///
     /// # Errors
     ///
     /// `NotFound` if the room or the event is not here; `Invalid` if the event has no place in the graph, or `before` comes
-    /// without a room; `Unavailable` if the store fails or is closed, or the room is in quarantine.
+    /// without a room; `Unavailable` if the store fails or is closed, or the named room is in quarantine; `Corrupt` if the
+    /// named room is damaged; `Busy` if the store cannot take more now.
     pub fn gc(&self, collect: &Collect, progress: &mut dyn FnMut(Progress)) -> Result<Freed> {
         let _alone = self.collecting.lock();
         let (rooms, scope) = self.scope_of(collect)?;
-        let before = self.disk_bytes()?;
-        let mut counted = Counted::default();
+        let is_alone = collect.room.is_some();
+        let quarantined: BTreeMap<String, String> = self.quarantined().into_iter().collect();
+        let mut freed = Freed::default();
+        let mut collected = Collected::default();
         let mut steps = Steps { progress, at: Progress { done: 0, all: rooms.len() as u64 } };
         for room in &rooms {
-            let freed = self.collect_room(room, scope, &mut steps);
-            match freed {
-                Ok(freed) => counted.add(freed),
-                // It was purged meanwhile.
-                Err(error) if collect.room.is_none() && self.is_gone(room)? => drop(error),
-                Err(error) => return Err(error),
+            let mut touched = Touched::default();
+            let done = match quarantined.get(&*room.id) {
+                // Nothing is asked of its writer, but it is none of the rooms that were collected either.
+                Some(reason) => Err(Error::unavailable(format!("room {} is in quarantine: {reason}", room.id))),
+                None => self.collect_room(room, scope, &mut steps, &mut freed, &mut touched),
+            };
+            collected.add(touched);
+            match done {
+                Ok(()) => {}
+                Err(error) if is_alone => return Err(error),
+                Err(error) => freed.left_out.extend(self.leave_out(room, error)?),
             }
             steps.done();
         }
         self.engine.sync()?;
-        Ok(Freed::of(counted, before.saturating_sub(self.disk_bytes()?)))
+        self.engine.compact(&collected.garbage())?;
+        Ok(freed)
+    }
+
+    /// Tells of a room that a collection of all rooms leaves out, if it was not purged meanwhile; gives the error back if it
+    /// is none of this room alone.
+    ///
+    /// A row that is damaged stays so until somebody mends it: if it ended the collection, no other room would ever be
+    /// collected again. A store that fails, is full or is closed does so for all rooms.
+    fn leave_out(&self, room: &Room, error: Error) -> Result<Option<LeftOut>> {
+        // A room that cannot even be looked up is damaged, not gone.
+        if self.is_gone(room).unwrap_or(false) {
+            return Ok(None);
+        }
+        let is_quarantined = || self.quarantined().iter().any(|(room_id, _)| **room_id == *room.id);
+        if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Internal) && !is_quarantined() {
+            return Err(error);
+        }
+        tracing::warn!(room = %room.id, %error, "a room is left out of the collection of garbage");
+        Ok(Some(LeftOut { room_id: room.id.to_string(), kind: error.kind(), reason: error.to_string() }))
     }
 
     fn scope_of(&self, collect: &Collect) -> Result<(Vec<Room>, Scope)> {
@@ -180,12 +234,17 @@ impl RoomServer {
         Ok(self.view().rows().room_by_id(&room.id)?.is_none_or(|now| now.nid != room.nid))
     }
 
-    fn collect_room(&self, room: &Room, scope: Scope, steps: &mut Steps<'_>) -> Result<Counted> {
-        let mut counted = Counted::default();
-        let mut touched = Touched::default();
+    fn collect_room(
+        &self,
+        room: &Room,
+        scope: Scope,
+        steps: &mut Steps<'_>,
+        freed: &mut Freed,
+        touched: &mut Touched,
+    ) -> Result<()> {
         let mut note = |(part, where_): (Counted, Touched)| {
-            counted.add(part);
-            touched.add(&where_);
+            freed.count(part);
+            touched.add(where_);
         };
         // First the events lose their states: then nothing new can take one of them.
         let events = {
@@ -213,10 +272,7 @@ impl RoomServer {
             marks = dropped.1;
             note(dropped.0);
         }
-        for (table, start, end) in touched.ranges() {
-            self.engine.store().compact(table, &start, &end)?;
-        }
-        Ok(counted)
+        Ok(())
     }
 
     /// Finds out what can be reached in a room, and which bodies are needed.
@@ -237,38 +293,65 @@ impl RoomServer {
     /// are gone; if the process ends before, that goes on when the store is opened again. `progress` is called after each
     /// step.
     ///
+    /// Reads the keys of the room's rows, and writes about as much as it deletes. The store then compacts the parts of its
+    /// tables of which the room was much; what is left comes back when the store rewrites those parts anyway.
+    /// [`RoomServer::disk_bytes`] tells what came back.
+    ///
     /// # Errors
     ///
-    /// `NotFound` if the room is not here; `Unavailable` if the store fails or is closed.
+    /// `NotFound` if the room is not here; `Unavailable` if the store fails or is closed, also while this goes on: what is
+    /// left then is deleted when the store is opened again. `Busy` if the store cannot take more now, and nothing was done;
+    /// once the room is hidden, this waits for a store that is busy.
     pub fn purge(&self, room_id: &str, progress: &mut dyn FnMut(Progress)) -> Result<Purged> {
         let mut purged = Purged::default();
         if let Some(room) = self.view().room(room_id)? {
             purged.events = u64::from(room.counts().events).saturating_add(u64::from(room.counts().outliers));
             purged.snapshots = u64::from(room.snapshots());
         }
-        let before = self.disk_bytes()?;
         let mut purging = Purging::new(self.inputs.hide(room_id)?);
         // From here on the room is gone, whatever happens to the rest of this call.
-        self.engine.sync()?;
+        let is_over = || false;
+        until_taken(&is_over, || self.engine.sync())?;
         let mut done = 0u64;
-        while self.engine.purge_step(&mut purging)? {
+        while until_taken(&is_over, || self.engine.purge_step(&mut purging))? {
             done = done.saturating_add(1);
             progress(Progress { done, all: done.max(purged.events / 256) });
         }
-        self.engine.sync()?;
-        purged.bytes = before.saturating_sub(self.disk_bytes()?);
+        until_taken(&is_over, || self.engine.sync())?;
         Ok(purged)
     }
 
-    /// Live bytes of all tables, with what was still in memory.
-    fn disk_bytes(&self) -> Result<u64> {
-        self.engine.store().flush(false)?;
+    /// Live bytes of all tables on disk, once what is in memory was written out: asked for before and after a collection or a
+    /// purge, it tells what came back. What rooms wrote meanwhile makes that less.
+    ///
+    /// Writes out what is in memory of every table, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the store fails or is closed.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        self.engine.flush(false)?;
         Ok(self.engine.store().table_bytes()?.iter().sum())
     }
 }
 
+impl Freed {
+    fn count(&mut self, counted: Counted) {
+        let Counted { events, bodies, snapshots, lists, blocks } = counted;
+        for (sum, more) in [
+            (&mut self.events, events),
+            (&mut self.bodies, bodies),
+            (&mut self.snapshots, snapshots),
+            (&mut self.lists, lists),
+            (&mut self.blocks, blocks),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// What [`RoomServer::gc`] would free in a room without touching its history.
-pub(crate) fn collectable(rows: Rows<'_>, room: &Room) -> Result<Freed> {
-    let (dropped, bytes) = plan_of(rows, room.nid, &rows.head(room.nid)?)?.counted();
-    Ok(Freed::of(dropped.into(), bytes))
+pub(crate) fn collectable(rows: Rows<'_>, room: &Room) -> Result<Collectable> {
+    let (Dropped { snapshots, lists, blocks }, bytes) = plan_of(rows, room.nid, &rows.head(room.nid)?)?.counted();
+    Ok(Collectable { snapshots, lists, blocks, bytes })
 }

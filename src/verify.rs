@@ -122,7 +122,7 @@ fn verify(read: &dyn Read, found: &mut dyn FnMut(&Problem)) -> Result<Report> {
     let last_room = rooms::check_settings(&mut check)?;
     check_names(&mut check)?;
     let rooms = rooms::check_rooms(&mut check)?;
-    let interner = Interner::open(read, NAME_MEMORY)?;
+    let interner = Interner::to_read(NAME_MEMORY);
     let caches = StateCaches::new(STATE_MEMORY);
     for nid in &rooms {
         let Some(room) = unless_damaged(check.rows().room(*nid))? else { continue };

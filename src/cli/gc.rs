@@ -11,7 +11,7 @@ use super::{
     purge::{progress_bar, show_progress},
     store::Place,
 };
-use crate::upkeep::{Collect, Freed};
+use crate::upkeep::{Collect, Freed, LeftOut};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,6 +33,13 @@ struct ShownFreed {
     lists: u64,
     blocks: u64,
     bytes: u64,
+    left_out: Vec<ShownLeftOut>,
+}
+
+#[derive(Serialize)]
+struct ShownLeftOut {
+    room_id: String,
+    reason: String,
 }
 
 pub(super) fn run(place: &Place, arguments: &Arguments, output: &mut Output) -> Result<Ending, Failure> {
@@ -43,15 +50,22 @@ pub(super) fn run(place: &Place, arguments: &Arguments, output: &mut Output) -> 
     let before = arguments.before.as_ref().map(event_id).transpose()?;
     let collect = Collect { room: arguments.room.clone(), before, refused: arguments.rejected };
     let bar = progress_bar();
+    let before = store.server.disk_bytes()?;
     let freed = store.server.gc(&collect, &mut |progress| show_progress(bar.as_ref(), progress));
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let Freed { events, bodies, snapshots, lists, blocks, bytes: freed } = freed?;
+    let Freed { events, bodies, snapshots, lists, blocks, left_out } = freed?;
+    let freed = before.saturating_sub(store.server.disk_bytes()?);
     store.keep()?;
+    let show = |LeftOut { room_id, reason, .. }| ShownLeftOut { room_id, reason };
+    let left_out: Vec<ShownLeftOut> = left_out.into_iter().map(show).collect();
     if output.json {
-        output.object(&ShownFreed { events, bodies, snapshots, lists, blocks, bytes: freed })?;
+        output.object(&ShownFreed { events, bodies, snapshots, lists, blocks, bytes: freed, left_out })?;
     } else {
+        for ShownLeftOut { room_id, reason } in &left_out {
+            writeln!(output, "left out {room_id}: {reason}")?;
+        }
         let [events, bodies, snapshots, lists, blocks] = [events, bodies, snapshots, lists, blocks].map(grouped);
         writeln!(output, "{events} events lost their states, {bodies} of them their bodies too")?;
         writeln!(output, "{snapshots} snapshots, {lists} lists and {blocks} blocks went, {} came back", bytes(freed))?;

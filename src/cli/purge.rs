@@ -23,11 +23,13 @@ struct ShownPurged<'a> {
 pub(super) fn run(place: &Place, room_id: &str, output: &mut Output) -> Result<Ending, Failure> {
     let store = place.open()?;
     let bar = progress_bar();
+    let before = store.server.disk_bytes()?;
     let purged = store.server.purge(room_id, &mut |progress| show_progress(bar.as_ref(), progress));
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let Purged { events, snapshots, bytes: freed } = purged?;
+    let Purged { events, snapshots } = purged?;
+    let freed = before.saturating_sub(store.server.disk_bytes()?);
     store.keep()?;
     if output.json {
         output.object(&ShownPurged { room_id, events, snapshots, bytes: freed })?;

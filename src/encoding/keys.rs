@@ -126,6 +126,19 @@ pub fn number(number: u32) -> [u8; 4] {
     number.to_be_bytes()
 }
 
+/// The number of a key that is one number and nothing else. Who goes on from the greatest number there is must not take
+/// a damaged key for none.
+pub fn only_number(key: &[u8]) -> Option<u32> {
+    let number = u32::from_be_bytes(<[u8; 4]>::try_from(key).ok()?);
+    (number > 0).then_some(number)
+}
+
+/// The second number of a key of a room and one more number.
+pub fn second_number(key: &[u8]) -> Option<u32> {
+    let (_, number) = key.split_first_chunk::<4>()?;
+    only_number(number)
+}
+
 /// The last four bytes of a key as a number, if it has as many: the last part of most shapes.
 pub fn last_number(key: &[u8]) -> Option<u32> {
     key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))

@@ -8,7 +8,7 @@ use crate::{
     encoding::json::Json,
     error::{Error, Result},
     input::ListBuilder,
-    kv::Store,
+    kv::{Store, claim::Claim},
     room::{
         drive::Driving,
         engine::Engine,
@@ -34,9 +34,9 @@ impl Direct {
     ///
     /// # Errors
     ///
-    /// `Corrupt` or `Unavailable`, as for every read.
+    /// `Corrupt` or `Unavailable`, as for every read; `Unavailable` if an engine is open on the store.
     pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
-        let engine = Arc::new(Engine::open(store, memory)?);
+        let engine = Arc::new(Engine::open(Claim::new(store)?, memory)?);
         Ok(Self { _list_builder: ListBuilder::start(engine.clone())?, engine })
     }
 

@@ -1,6 +1,7 @@
 //! The thread that goes on with purges which the end of the process cut off.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +13,10 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{
     error::{Error, Result},
-    room::{engine::Engine, purge::Purging},
+    room::{
+        engine::Engine,
+        purge::{Purging, until_taken},
+    },
     tables::rows::Room,
 };
 
@@ -38,20 +42,23 @@ impl Purger {
         }
         let shared = state.clone();
         let thread = std::thread::Builder::new().name("roomserver-purge".into()).spawn(move || {
+            // Dropped whatever happens here: who settles must not wait for a thread that is gone.
+            let _done = SetDone(&shared);
             for room in rooms {
                 let id = room.id.clone();
-                if let Err(error) = shared.purge(&engine, room) {
+                // A panic of a host's store ends the purge of one room, not of those after it.
+                let purged = catch_unwind(AssertUnwindSafe(|| shared.purge(&engine, room)));
+                let purged = purged.unwrap_or_else(|_| Err(Error::internal("the purge of a room panicked")));
+                if let Err(error) = purged {
                     tracing::warn!(room = %id, %error, "a purge stopped; it goes on when the store is opened again");
                 }
             }
-            *shared.is_done.lock() = true;
-            shared.done.notify_all();
         });
         let thread = thread.map_err(|error| Error::unavailable("no thread can be started").with_source(error))?;
         Ok(Self { state, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Blocks until nothing is left to delete, or this is closed.
+    /// Blocks until nothing is left to delete, each purge that is left has failed, or this is closed.
     pub fn settle(&self) {
         let mut is_done = self.state.is_done.lock();
         while !*is_done {
@@ -70,12 +77,23 @@ impl Purger {
     }
 }
 
+/// Tells that nothing more will be deleted once it is dropped.
+struct SetDone<'a>(&'a State);
+
+impl Drop for SetDone<'_> {
+    fn drop(&mut self) {
+        *self.0.is_done.lock() = true;
+        self.0.done.notify_all();
+    }
+}
+
 impl State {
     fn purge(&self, engine: &Engine, room: Room) -> Result<()> {
         let mut purging = Purging::new(room);
         let mut has_more = true;
         while has_more && !self.closed.load(Ordering::Acquire) {
-            has_more = engine.purge_step(&mut purging)?;
+            let is_closed = || self.closed.load(Ordering::Acquire);
+            has_more = until_taken(&is_closed, || engine.purge_step(&mut purging))?;
         }
         Ok(())
     }

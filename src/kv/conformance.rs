@@ -20,6 +20,10 @@
 //!         store.checkpoint(&directory)?;
 //!         Ok(Box::new(MemoryStore::load(&directory, specs)?))
 //!     }
+//!
+//!     fn refuse_next_write(&mut self) -> bool {
+//!         self.0.as_ref().map(|store| store.refuse_write_after(1)).is_some()
+//!     }
 //! }
 //!
 //! conformance::run(&mut || Box::new(InMemory(None)));
@@ -30,6 +34,7 @@ mod space;
 
 use self::space::{
     a_compacted_range_gives_back_its_bytes, a_compaction_changes_no_row, bytes_of_tables_follow_their_rows,
+    rows_that_were_deleted_one_by_one_give_back_their_bytes,
 };
 use super::{Access, Batch, Direction, Read, Store, TableId, TableSpec};
 use crate::error::{Error, ErrorKind, Result};
@@ -41,6 +46,13 @@ pub trait Place {
 
     /// Writes a checkpoint of `store`, which this place opened, and opens it as a store of its own.
     fn open_copy(&mut self, store: &dyn Store, specs: &[TableSpec]) -> Result<Box<dyn Store>>;
+
+    /// Lets the next write of the store that was opened last answer `Busy`; `false` if this place cannot do so.
+    ///
+    /// Without it the suite leaves out what must hold after such a write.
+    fn refuse_next_write(&mut self) -> bool {
+        false
+    }
 }
 
 /// One claim: its name, and the check that panics if it does not hold.
@@ -77,6 +89,9 @@ claims! {
     an_empty_range_deletes_nothing,
     changes_of_a_batch_apply_in_order,
     a_batch_that_names_no_table_leaves_nothing,
+    a_write_that_is_refused_once_leaves_nothing_and_the_next_succeeds,
+    a_store_is_claimed_once_until_it_is_released,
+    a_store_that_is_opened_again_or_copied_is_claimed_by_nobody,
     a_batch_is_seen_whole_or_not_at_all,
     a_snapshot_does_not_change,
     sequence_numbers_grow,
@@ -86,6 +101,7 @@ claims! {
     a_flush_changes_no_row,
     bytes_of_tables_follow_their_rows,
     a_compacted_range_gives_back_its_bytes,
+    rows_that_were_deleted_one_by_one_give_back_their_bytes,
     a_compaction_changes_no_row,
     a_copy_is_equal_and_apart,
     a_copy_needs_a_new_directory,
@@ -392,6 +408,56 @@ fn a_batch_that_names_no_table_leaves_nothing(place: &mut dyn Place) {
     assert_eq!(get(&*store, LEFT, b"key"), None);
     put(&*store, LEFT, b"key", b"the store is not poisoned");
     store.sync().unwrap();
+}
+
+fn a_write_that_is_refused_once_leaves_nothing_and_the_next_succeeds(place: &mut dyn Place) {
+    let store = place.open(TABLES).unwrap();
+    let before = put(&*store, LEFT, b"first", b"");
+    if !place.refuse_next_write() {
+        return;
+    }
+    let mut batch = Batch::default();
+    batch.put(LEFT, *b"second", *b"");
+    batch.put(RIGHT, *b"second", *b"");
+    batch.delete(LEFT, *b"first");
+    assert_eq!(store.write(batch.clone()).unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(keys(&*store, b"", b"", Direction::Forward), [b"first"]);
+    assert!(all(&*store, RIGHT).is_empty());
+    assert!(store.write(batch).unwrap() > before, "the same batch is taken the next time");
+    assert_eq!(keys(&*store, b"", b"", Direction::Forward), [b"second"]);
+    store.sync().unwrap();
+    store.flush(true).unwrap();
+    drop(store);
+    assert_eq!(all(&*place.open(TABLES).unwrap(), RIGHT).len(), 1);
+}
+
+fn a_store_is_claimed_once_until_it_is_released(place: &mut dyn Place) {
+    let store = place.open(TABLES).unwrap();
+    store.release();
+    for _ in 0..2 {
+        store.claim().unwrap();
+        for _ in 0..2 {
+            assert_eq!(store.claim().unwrap_err().kind(), ErrorKind::Unavailable);
+        }
+        put(&*store, LEFT, b"key", b"a claim stops no write");
+        store.release();
+    }
+    let winners: usize = std::thread::scope(|scope| {
+        let claims: Vec<_> = (0..4).map(|_| scope.spawn(|| usize::from(store.claim().is_ok()))).collect();
+        claims.into_iter().map(|claim| claim.join().unwrap()).sum()
+    });
+    assert_eq!(winners, 1, "of threads that claim a store at once one gets it");
+}
+
+fn a_store_that_is_opened_again_or_copied_is_claimed_by_nobody(place: &mut dyn Place) {
+    let store = place.open(TABLES).unwrap();
+    store.claim().unwrap();
+    let copy = place.open_copy(&*store, TABLES).unwrap();
+    copy.claim().unwrap();
+    copy.release();
+    assert_eq!(store.claim().unwrap_err().kind(), ErrorKind::Unavailable, "the copy's claim is another");
+    drop((store, copy));
+    place.open(TABLES).unwrap().claim().unwrap();
 }
 
 fn a_batch_is_seen_whole_or_not_at_all(place: &mut dyn Place) {

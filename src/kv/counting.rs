@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Batch, Direction, Read, Store, TableId, Value, Visit};
+use super::{Batch, Direction, Garbage, Read, Store, TableId, Value, Visit};
 use crate::error::Result;
 
 /// What was asked of a store, since it was opened or the counts were last taken.
@@ -32,6 +32,8 @@ pub struct Counts {
     pub syncs: u64,
     /// Calls of `compact` that did not fail.
     pub compactions: u64,
+    /// Ranges that they were given.
+    pub ranges_compacted: u64,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,7 @@ struct Counters {
     bytes_written: AtomicU64,
     syncs: AtomicU64,
     compactions: AtomicU64,
+    ranges_compacted: AtomicU64,
 }
 
 /// A store over another one, which counts reads (those through its snapshots too) and writes.
@@ -87,6 +90,7 @@ impl<S: Store> Counting<S> {
             bytes_written: take(&counters.bytes_written),
             syncs: take(&counters.syncs),
             compactions: take(&counters.compactions),
+            ranges_compacted: take(&counters.ranges_compacted),
         }
     }
 }
@@ -142,6 +146,14 @@ impl<S: Store> Read for Counting<S> {
 }
 
 impl<S: Store> Store for Counting<S> {
+    fn claim(&self) -> Result<()> {
+        self.inner.claim()
+    }
+
+    fn release(&self) {
+        self.inner.release();
+    }
+
     fn snapshot(&self) -> Box<dyn Read + '_> {
         Box::new(CountedRead { inner: self.inner.snapshot(), counters: &self.counters })
     }
@@ -165,9 +177,10 @@ impl<S: Store> Store for Counting<S> {
         self.inner.flush(compact)
     }
 
-    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
-        self.inner.compact(table, start, end)?;
+    fn compact(&self, garbage: &[Garbage]) -> Result<()> {
+        self.inner.compact(garbage)?;
         add(&self.counters.compactions, 1);
+        add(&self.counters.ranges_compacted, garbage.len());
         Ok(())
     }
 
@@ -197,7 +210,8 @@ mod tests {
         batch.delete(TABLE, *b"b");
         store.write(batch).unwrap();
         store.sync().unwrap();
-        store.compact(TABLE, b"a", b"b").unwrap();
+        let garbage = Garbage { table: TABLE, start: b"a".to_vec(), end: b"b".to_vec(), rows: None };
+        store.compact(&[garbage.clone(), garbage]).unwrap();
         assert_eq!(store.get(TABLE, b"a1").unwrap().unwrap(), b"one");
         assert_eq!(store.snapshot().multi_get(TABLE, &[b"a2", b"c"]).unwrap(), [Some(b"three".to_vec()), None]);
         let mut rows = 0;
@@ -221,6 +235,7 @@ mod tests {
             bytes_written: 2 + 3 + 2 + 5 + 1,
             syncs: 1,
             compactions: 1,
+            ranges_compacted: 2,
         };
         assert_eq!(store.take(), expected);
         assert_eq!(store.take(), Counts::default());

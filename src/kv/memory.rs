@@ -1,7 +1,7 @@
 //! The memory backend: for tests, tools and hosts that keep nothing.
 //!
 //! A snapshot costs one reference count and never blocks a writer. What a crash or a power loss would leave behind can
-//! be asked for ([`MemoryStore::reopen`], [`MemoryStore::drop_unsynced`]), and a write or sync can be made to fail.
+//! be asked for ([`MemoryStore::reopen`], [`MemoryStore::drop_unsynced`]), and a write or sync can be made to fail, for good or once.
 
 pub(crate) mod dump;
 #[cfg(test)]
@@ -14,8 +14,8 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use self::tree::{Row, Tree};
-use super::{Batch, Direction, Op, Read, Store, TableId, TableSpec, Value, Visit};
-use crate::error::{Error, Result};
+use super::{Batch, Claimable, Direction, Garbage, Op, Read, Store, TableId, TableSpec, Value, Visit};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A store in memory. Clones are handles of one open store.
 #[derive(Debug, Clone)]
@@ -27,6 +27,7 @@ pub struct MemoryStore {
 struct Shared {
     names: Vec<&'static str>,
     state: RwLock<State>,
+    claimable: Claimable,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +37,8 @@ struct State {
     poisoned: bool,
     failing_write: Countdown,
     failing_sync: Countdown,
+    refused_write: Countdown,
+    refused_sync: Countdown,
 }
 
 /// One state of all tables.
@@ -82,7 +85,7 @@ impl MemoryStore {
 
     /// A new store with every applied batch: what is there after the process was killed and started again.
     ///
-    /// It is neither poisoned nor set to fail. This store and its handles do not see the new one's changes.
+    /// It is neither poisoned nor set to fail, and claimed by nobody. This store and its handles do not see the new one's changes.
     #[must_use]
     pub fn reopen(&self) -> Self {
         let tables = Arc::clone(&self.shared.state.read().newest.tables);
@@ -91,7 +94,7 @@ impl MemoryStore {
 
     /// A new store with the batches up to the last sync and no other: what is there after a power loss.
     ///
-    /// It is neither poisoned nor set to fail. This store and its handles do not see the new one's changes.
+    /// It is neither poisoned nor set to fail, and claimed by nobody. This store and its handles do not see the new one's changes.
     #[must_use]
     pub fn drop_unsynced(&self) -> Self {
         let tables = Arc::clone(&self.shared.state.read().durable.tables);
@@ -110,10 +113,24 @@ impl MemoryStore {
         self.shared.state.write().failing_sync = Countdown(Some(n));
     }
 
+    /// Lets the `n`-th following write answer `Busy`, once and without poisoning the store; 1 is the next one.
+    ///
+    /// The refused batch is not applied; the write after it succeeds.
+    pub fn refuse_write_after(&self, n: u64) {
+        self.shared.state.write().refused_write = Countdown(Some(n));
+    }
+
+    /// Lets the `n`-th following sync answer `Busy`, once and without poisoning the store; 1 is the next one.
+    ///
+    /// It makes nothing durable; the sync after it succeeds.
+    pub fn refuse_sync_after(&self, n: u64) {
+        self.shared.state.write().refused_sync = Countdown(Some(n));
+    }
+
     fn with_tables(names: Vec<&'static str>, tables: Arc<Vec<Tree>>) -> Self {
         let view = View { tables, sequence: 0 };
         let state = State { newest: view.clone(), durable: view, ..State::default() };
-        Self { shared: Arc::new(Shared { names, state: RwLock::new(state) }) }
+        Self { shared: Arc::new(Shared { names, state: RwLock::new(state), claimable: Claimable::default() }) }
     }
 
     fn view(&self) -> View {
@@ -123,6 +140,10 @@ impl MemoryStore {
 
 fn names(specs: &[TableSpec]) -> Vec<&'static str> {
     specs.iter().map(|spec| spec.name).collect()
+}
+
+fn busy(what: &str) -> Error {
+    Error::new(ErrorKind::Busy, format!("{what} was refused once: a fault was asked for"))
 }
 
 fn unknown_table(table: TableId) -> Error {
@@ -186,6 +207,14 @@ impl Read for MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn claim(&self) -> Result<()> {
+        self.shared.claimable.claim()
+    }
+
+    fn release(&self) {
+        self.shared.claimable.release();
+    }
+
     fn snapshot(&self) -> Box<dyn Read + '_> {
         Box::new(self.view())
     }
@@ -198,6 +227,9 @@ impl Store for MemoryStore {
         }
         if state.failing_write.strikes() {
             return Err(state.poison("a write"));
+        }
+        if state.refused_write.strikes() {
+            return Err(busy("a write"));
         }
         let tables = Arc::make_mut(&mut state.newest.tables);
         for op in batch.into_ops() {
@@ -219,6 +251,9 @@ impl Store for MemoryStore {
         if state.failing_sync.strikes() {
             return Err(state.poison("a sync"));
         }
+        if state.refused_sync.strikes() {
+            return Err(busy("a sync"));
+        }
         state.durable = state.newest.clone();
         Ok(state.durable.sequence)
     }
@@ -229,9 +264,11 @@ impl Store for MemoryStore {
     }
 
     /// Does nothing but refuse when poisoned: what is deleted takes no room.
-    fn compact(&self, table: TableId, _start: &[u8], _end: &[u8]) -> Result<()> {
+    fn compact(&self, garbage: &[Garbage]) -> Result<()> {
         let state = self.shared.state.read();
-        state.newest.table(table)?;
+        for part in garbage {
+            state.newest.table(part.table)?;
+        }
         state.refuse_poisoned()
     }
 

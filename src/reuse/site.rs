@@ -38,7 +38,8 @@ pub struct Cold {
 
 /// Room for all that the questions of one sort read.
 #[cfg(feature = "rocksdb")]
-const OPTIONS: RocksOptions = RocksOptions { cache_bytes: 512 << 20, write_buffer_bytes: 32 << 20, yields_cpu: false };
+const OPTIONS: RocksOptions =
+    RocksOptions { cache_bytes: 512 << 20, write_buffer_bytes: 32 << 20, yields_cpu: false, counts_written: false };
 
 #[cfg(feature = "rocksdb")]
 impl Site {

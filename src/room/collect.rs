@@ -14,8 +14,10 @@
 
 mod marks;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 pub use self::marks::Marks;
 use crate::{
@@ -25,7 +27,7 @@ use crate::{
     },
     error::Result,
     ids::{EventNid, RoomNid, SnapshotNid},
-    kv::{Batch, Op, TableId},
+    kv::{Batch, Garbage, Op, TableId},
     state::collect::{Bits, Dropped, Plan, Retained},
     tables::{HEADS, rows::Rows},
 };
@@ -57,22 +59,6 @@ pub struct Counted {
     pub blocks: u64,
 }
 
-impl Counted {
-    /// Adds what another step freed.
-    pub fn add(&mut self, other: Self) {
-        let Self { events, bodies, snapshots, lists, blocks } = other;
-        for (sum, more) in [
-            (&mut self.events, events),
-            (&mut self.bodies, bodies),
-            (&mut self.snapshots, snapshots),
-            (&mut self.lists, lists),
-            (&mut self.blocks, blocks),
-        ] {
-            *sum = sum.saturating_add(more);
-        }
-    }
-}
-
 impl From<Dropped> for Counted {
     fn from(dropped: Dropped) -> Self {
         let Dropped { snapshots, lists, blocks } = dropped;
@@ -80,38 +66,90 @@ impl From<Dropped> for Counted {
     }
 }
 
-/// The part of each table in which rows were deleted or replaced: its first and its last key.
+/// What was deleted or replaced in a room: in each table the first and the last key, and how many rows.
 #[derive(Debug, Clone, Default)]
-pub struct Touched(BTreeMap<u16, (Vec<u8>, Vec<u8>)>);
+pub struct Touched(BTreeMap<u16, Part>);
+
+/// The part of a table that lies around what was deleted or replaced in it.
+#[derive(Debug, Clone)]
+struct Part {
+    first: Vec<u8>,
+    last: Vec<u8>,
+    rows: u64,
+}
 
 impl Touched {
     fn note(&mut self, batch: &Batch) {
         for op in batch.ops().iter().filter(|op| op.table() != HEADS) {
             let (Op::Put { key, .. } | Op::Delete { key, .. } | Op::DeleteRange { start: key, .. }) = op;
-            self.widen(op.table().0, key, key);
+            self.widen(op.table().0, Part { first: key.clone(), last: key.clone(), rows: 1 });
         }
     }
 
-    fn widen(&mut self, table: u16, first: &[u8], last: &[u8]) {
-        let (least, greatest) = self.0.entry(table).or_insert_with(|| (first.to_vec(), last.to_vec()));
-        if first < least.as_slice() {
-            *least = first.to_vec();
-        }
-        if last > greatest.as_slice() {
-            *greatest = last.to_vec();
+    fn widen(&mut self, table: u16, part: Part) {
+        match self.0.entry(table) {
+            Entry::Vacant(place) => _ = place.insert(part),
+            Entry::Occupied(mut place) => place.get_mut().join(part),
         }
     }
 
-    /// Adds what another step touched.
-    pub fn add(&mut self, other: &Self) {
-        for (table, (first, last)) in &other.0 {
-            self.widen(*table, first, last);
+    /// Adds what another step touched in the same room.
+    pub fn add(&mut self, other: Self) {
+        for (table, part) in other.0 {
+            self.widen(table, part);
+        }
+    }
+}
+
+impl Part {
+    fn join(&mut self, other: Self) {
+        if other.first < self.first {
+            self.first = other.first;
+        }
+        if other.last > self.last {
+            self.last = other.last;
+        }
+        self.rows = self.rows.saturating_add(other.rows);
+    }
+}
+
+/// Parts of one table that are kept apart.
+const PARTS_MAX: usize = if cfg!(test) { 8 } else { 4096 };
+
+/// What was touched in all rooms of a collection, for one compaction at its end.
+#[derive(Debug, Default)]
+pub struct Collected(BTreeMap<u16, Vec<Part>>);
+
+impl Collected {
+    /// Adds what was touched in a room; rooms come in the order of their numbers. Where many rooms were touched, neighbours
+    /// are told of as one part, so that the memory that this takes is bounded.
+    pub fn add(&mut self, room: Touched) {
+        for (table, part) in room.0 {
+            let parts = self.0.entry(table).or_default();
+            parts.push(part);
+            if parts.len() >= PARTS_MAX {
+                let mut joined: Vec<Part> = Vec::with_capacity(PARTS_MAX);
+                for (place, part) in std::mem::take(parts).into_iter().enumerate() {
+                    match joined.last_mut().filter(|_| place % 2 == 1) {
+                        Some(last) => last.join(part),
+                        None => joined.push(part),
+                    }
+                }
+                *parts = joined;
+            }
         }
     }
 
-    /// The ranges, their ends exclusive.
-    pub fn ranges(self) -> impl Iterator<Item = (TableId, Vec<u8>, Vec<u8>)> {
-        self.0.into_iter().map(|(table, (first, last))| (TableId(table), first, [last.as_slice(), &[0]].concat()))
+    /// The parts as a store takes them.
+    pub fn garbage(self) -> Vec<Garbage> {
+        let parts = self.0.into_iter().flat_map(|(table, parts)| parts.into_iter().map(move |part| (table, part)));
+        let garbage = parts.map(|(table, Part { first, last, rows })| Garbage {
+            table: TableId(table),
+            start: first,
+            end: [last.as_slice(), &[0]].concat(),
+            rows: Some(rows),
+        });
+        garbage.collect()
     }
 }
 

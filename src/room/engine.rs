@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quick_cache::{Weighter, sync::Cache};
 use ruma_common::RoomVersionId;
 
@@ -17,7 +17,7 @@ use crate::{
     encoding::{event_key::EventKey, head::RoomHead},
     error::{Error, Result},
     ids::{EventNid, RoomNid, SnapshotNid, StateTuple},
-    kv::{Batch, Read, Store},
+    kv::{Batch, Garbage, Read, Store, claim::Claim},
     resolution::AuthEvent,
     state::source::{StateCaches, StoredStates},
     tables::{
@@ -29,6 +29,9 @@ use crate::{
 /// The store, and what is kept in memory of it.
 pub struct Engine {
     store: Arc<dyn Store>,
+    /// The claim on the store, until the engine is closed. Held for reading while something is written: when the claim is
+    /// given back, no write of this engine is under way, and none follows.
+    claim: RwLock<Option<Claim>>,
     /// Numbers of names.
     pub interner: Interner,
     /// Packs, lists and blocks.
@@ -72,8 +75,10 @@ impl Weighter<(RoomNid, EventNid), Arc<AuthEvent>> for EventWeight {
 }
 
 impl Engine {
-    /// Opens the engine on a store; keeps at most about `memory` bytes of it.
-    pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
+    /// Opens the engine on a store that was claimed for it; keeps at most about `memory` bytes of it. The store is given
+    /// back when this fails, by [`Engine::close`], and when the engine is dropped.
+    pub fn open(claim: Claim, memory: usize) -> Result<Self> {
+        let store = claim.clone();
         let last_room = Rows::new(&*store).last_room()?;
         let part = memory / 8;
         Ok(Self {
@@ -89,6 +94,7 @@ impl Engine {
             last_sequence: AtomicU64::new(0),
             index: std::array::from_fn(|_| Mutex::new(())),
             store,
+            claim: RwLock::new(Some(claim)),
         })
     }
 
@@ -102,8 +108,9 @@ impl Engine {
         Rows::new(&*self.store)
     }
 
-    /// Applies a batch; gives its sequence number.
+    /// Applies a batch; gives its sequence number. `Unavailable` once the engine is closed, as for all that writes.
     pub fn write(&self, batch: Batch) -> Result<u64> {
+        let _open = self.hold_open()?;
         let sequence = self.store.write(batch)?;
         self.last_sequence.fetch_max(sequence, Ordering::AcqRel);
         Ok(sequence)
@@ -111,7 +118,44 @@ impl Engine {
 
     /// Makes everything durable that was applied; gives the sequence number up to which all is.
     pub fn sync(&self) -> Result<u64> {
+        let _open = self.hold_open()?;
         self.store.sync()
+    }
+
+    /// Writes out what the store has in memory, and with `compact` all its tables anew.
+    pub fn flush(&self, compact: bool) -> Result<()> {
+        let _open = self.hold_open()?;
+        self.store.flush(compact)
+    }
+
+    /// Gives back bytes that deleted and replaced rows take, where it is worth it.
+    pub fn compact(&self, garbage: &[Garbage]) -> Result<()> {
+        let _open = self.hold_open()?;
+        self.store.compact(garbage)
+    }
+
+    /// Makes everything durable that was applied, and gives the store back; a second call does nothing. Waits for a write
+    /// that is under way; whoever writes later is refused.
+    pub fn close(&self) -> Result<()> {
+        match self.claim.write().take() {
+            // Dropped after the sync, whether that succeeds or not.
+            Some(claim) => claim.sync().map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the store back without a sync.
+    pub fn release(&self) {
+        drop(self.claim.write().take());
+    }
+
+    /// Keeps the engine open until the answer is dropped.
+    fn hold_open(&self) -> Result<RwLockReadGuard<'_, Option<Claim>>> {
+        let claim = self.claim.read();
+        if claim.is_none() {
+            return Err(Error::unavailable("the store is closed"));
+        }
+        Ok(claim)
     }
 
     /// The number of the newest batch that was applied. A host that is told what is stored must not be told before this

@@ -4,26 +4,35 @@
 //! room of the same ID can begin as soon as the old one is hidden, and nothing that is left of the old one, on disk or in
 //! a cache, can be taken for the new one's.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::engine::Engine;
 use crate::{
     encoding::{event_ids::GROUP, event_key::EventKey, keys},
-    error::Result,
+    error::{ErrorKind, Result},
     ids::{EventNid, RoomNid},
-    kv::{Batch, Direction, TableId},
+    kv::{Batch, Direction, Garbage, TableId},
     tables::{
         CURRENT_STATE, EVENT_IDS, PARKED, PURGES, WANTED,
         event_ids::decode_ids,
         interning::member_type,
         parked::decode_parked,
-        purges::{delete_room, put_purge, room_ranges},
+        purges::{put_purge, room_ranges},
         rows::{Room, corrupt, missing},
     },
 };
 
 /// Rows that one step looks at.
 const STEP_ROWS: usize = 256;
+
+/// Rows of a room in one table that are deleted one by one; what a larger room has beyond them goes as one range.
+///
+/// A store keeps a deleted range as a range, and reads near it ask for it until it is compacted away: with one for every
+/// small room, and every table, all reads would pay. A row that is deleted costs about what it cost to write.
+const SINGLE_ROWS: usize = 1024;
+
+/// Between two attempts to write into a store that is busy.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A room that is hidden and has rows left.
 pub struct Purging {
@@ -39,10 +48,38 @@ enum Place {
     Members(Vec<u8>),
     /// What parked inputs want, of the inputs from this key on.
     Parked(Vec<u8>),
-    /// All rows that begin with the room.
-    Ranges,
-    /// Nothing: the bytes of this table are to come back.
-    Compaction(usize),
+    /// Rows that begin with the room, from this one on.
+    Rows(RowPlace),
+    /// Nothing: the bytes of all tables are to come back.
+    Compaction,
+}
+
+/// A row among those that begin with a room, table by table.
+#[derive(Clone)]
+struct RowPlace {
+    /// The place of its table among those that are keyed by room.
+    table: usize,
+    /// The first key that may be left there.
+    from: Vec<u8>,
+    /// Rows before it in its table, which were deleted one by one.
+    before: usize,
+}
+
+impl RowPlace {
+    fn begin(table: usize, room: RoomNid) -> Self {
+        Self { table, from: keys::room(room).to_vec(), before: 0 }
+    }
+}
+
+/// Tries again what the store is too busy for, until it is taken, fails otherwise, or `is_over`. What a hidden room left
+/// behind is nobody's any more: nobody would come back to it before the store is opened again.
+pub fn until_taken<T>(is_over: &dyn Fn() -> bool, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::Busy && !is_over() => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
 }
 
 impl Purging {
@@ -68,7 +105,8 @@ impl Engine {
         Ok(sequence)
     }
 
-    /// Deletes the next part of what a hidden room left behind; `false` once nothing is left.
+    /// Deletes the next part of what a hidden room left behind; `false` once nothing is left. After an error the same part
+    /// can be tried again.
     pub fn purge_step(&self, purging: &mut Purging) -> Result<bool> {
         let nid = purging.room.nid;
         match &mut purging.place {
@@ -82,21 +120,16 @@ impl Engine {
             }
             Place::Parked(from) => {
                 let next = self.purge_wanted(&purging.room, from)?;
-                purging.place = next.map_or(Place::Ranges, Place::Parked);
+                purging.place = next.map_or_else(|| Place::Rows(RowPlace::begin(0, nid)), Place::Parked);
             }
-            Place::Ranges => {
-                let mut batch = Batch::default();
-                delete_room(&mut batch, nid);
-                self.write(batch)?;
-                self.forget_rows(nid);
-                purging.place = Place::Compaction(0);
+            Place::Rows(from) => {
+                let next = self.purge_rows(nid, from)?;
+                purging.place = next.map_or(Place::Compaction, Place::Rows);
             }
-            Place::Compaction(done) => {
-                if let Some((table, (start, end))) = room_ranges(nid).nth(*done) {
-                    self.store().compact(table, &start, &end)?;
-                    *done = done.saturating_add(1);
-                    return Ok(true);
-                }
+            Place::Compaction => {
+                let garbage: Vec<Garbage> =
+                    room_ranges(nid).map(|(table, (start, end))| Garbage { table, start, end, rows: None }).collect();
+                self.compact(&garbage)?;
                 // Views that were opened before the room was hidden may have put rows back meanwhile.
                 self.forget_rows(nid);
                 let mut batch = Batch::default();
@@ -111,7 +144,8 @@ impl Engine {
     /// Takes a page of events out of the index; gives where the next page begins.
     fn purge_index(&self, room: &Room, from: &[u8]) -> Result<Option<Vec<u8>>> {
         let rows = self.rows();
-        let page = self.page(EVENT_IDS, room.nid, from, STEP_ROWS / GROUP as usize)?;
+        let page = self
+            .page(EVENT_IDS, room.nid, from, STEP_ROWS / GROUP as usize, |key, value| (key.to_vec(), value.to_vec()))?;
         let mut event_keys = Vec::new();
         for (key, value) in &page.rows {
             let event = keys::last_number(key).and_then(EventNid::new).ok_or_else(|| missing(EVENT_IDS, key))?;
@@ -134,9 +168,9 @@ impl Engine {
 
     /// Deletes the memberships of a page of members by user; gives where the next page begins.
     fn purge_members(&self, room: RoomNid, from: &[u8]) -> Result<Option<Vec<u8>>> {
-        let page = self.page(CURRENT_STATE, room, from, STEP_ROWS)?;
+        let page = self.page(CURRENT_STATE, room, from, STEP_ROWS, |key, _| key.to_vec())?;
         let mut batch = Batch::default();
-        for (key, _) in &page.rows {
+        for key in &page.rows {
             let tuple = keys::tuple_of_current(key);
             if let Some(tuple) = tuple.filter(|tuple| Some(tuple.event_type) == member_type()) {
                 batch.delete(crate::tables::USER_ROOMS, keys::user_room(tuple.state_key, room));
@@ -181,14 +215,52 @@ impl Engine {
         Ok((count >= STEP_ROWS).then(|| [last.as_slice(), &[0]].concat()))
     }
 
-    fn page(&self, table: TableId, room: RoomNid, from: &[u8], limit: usize) -> Result<Page> {
-        let mut rows = Vec::new();
+    /// Deletes the next rows that begin with the room; gives where to go on, if any were left.
+    fn purge_rows(&self, room: RoomNid, from: &RowPlace) -> Result<Option<RowPlace>> {
+        let mut batch = Batch::default();
+        let mut place = from.clone();
+        while let Some((table, (_, end))) = room_ranges(room).nth(place.table) {
+            let limit = STEP_ROWS.saturating_sub(batch.ops().len());
+            if limit == 0 {
+                break;
+            }
+            let Page { rows, next } = self.page(table, room, &place.from, limit, |key, _| key.to_vec())?;
+            place.before = place.before.saturating_add(rows.len());
+            rows.into_iter().for_each(|key| batch.delete(table, key));
+            match next {
+                Some(next) if place.before < SINGLE_ROWS => place.from = next,
+                next => {
+                    if let Some(next) = next {
+                        batch.delete_range(table, next, end);
+                    }
+                    place = RowPlace::begin(place.table.saturating_add(1), room);
+                }
+            }
+        }
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        self.write(batch)?;
+        Ok(Some(place))
+    }
+
+    /// What `take` makes of at most `limit` rows of a room, from a key on.
+    fn page<R>(
+        &self,
+        table: TableId,
+        room: RoomNid,
+        from: &[u8],
+        limit: usize,
+        take: fn(&[u8], &[u8]) -> R,
+    ) -> Result<Page<R>> {
+        let (mut rows, mut last) = (Vec::new(), Vec::new());
         self.store().scan(table, &keys::room(room), from, Direction::Forward, &mut |key, value| {
-            rows.push((key.to_vec(), value.to_vec()));
+            last = key.to_vec();
+            rows.push(take(key, value));
             Ok(rows.len() < limit)
         })?;
-        let last = rows.last().filter(|_| rows.len() >= limit);
-        Ok(Page { next: last.map(|(last, _)| [last.as_slice(), &[0]].concat()), rows })
+        let next = (rows.len() >= limit).then(|| [last.as_slice(), &[0]].concat());
+        Ok(Page { rows, next })
     }
 
     /// Drops a room's rows from memory: after a purge, and after a panic of the room's writer, which may have stored what
@@ -202,7 +274,7 @@ impl Engine {
 }
 
 /// Some rows of a table, and the first key after them if there may be more.
-struct Page {
-    rows: Vec<(Vec<u8>, Vec<u8>)>,
+struct Page<R> {
+    rows: Vec<R>,
     next: Option<Vec<u8>>,
 }

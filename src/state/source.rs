@@ -282,8 +282,8 @@ impl StateSource for StoredStates<'_> {
         let start = keys::snapshot(self.room, pack_of(newest, self.last));
         let (mut left, mut last) = (PACKS_AHEAD, newest);
         self.read.scan(PACKS, &prefix, &start, Direction::Reverse, &mut |key, value| {
-            let first = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
             // What is not as it should be is found by who needs it.
+            let Some(first) = keys::second_number(key).map(SnapshotNid::new) else { return Ok(false) };
             if self.cached_pack(first).is_some() {
                 return Ok(false);
             }

@@ -20,7 +20,7 @@ use crate::{
     error::Result,
     ids::{EventNid, EventTypeNid, RoomNid, SnapshotNid, StateKeyNid, StateTuple},
     kv::{Batch, Store, memory::MemoryStore},
-    tables::{purges::delete_room, rows::Rows, specs},
+    tables::{purges::room_ranges, rows::Rows, specs},
 };
 
 /// A state as a plain map.
@@ -161,7 +161,9 @@ impl Site {
     /// Deletes what a hidden room left behind.
     fn purge(&self, hidden: RoomNid) {
         let mut batch = Batch::default();
-        delete_room(&mut batch, hidden);
+        for (table, (start, end)) in room_ranges(hidden) {
+            batch.delete_range(table, start, end);
+        }
         self.store.write(batch).unwrap();
         self.caches.forget_room(hidden);
     }

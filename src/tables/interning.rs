@@ -3,8 +3,14 @@
 //! One allocator hands the numbers out, so that no name gets two. A batch that uses a number whose rows no applied batch
 //! has yet also writes its rows. Batches become durable in the order in which they are applied, so whatever survives a
 //! crash has the rows of every number that it uses.
+//!
+//! A batch may be given up after it got numbers for new names: its event was refused. The [`UsedNames`] beside it then give
+//! them back when they are dropped, and a name that no other batch at hand uses is forgotten, so that strangers who send
+//! events that are refused fill no memory. Its number goes to the next new name, so that they use up no numbers either.
+//! That is sound: no row on disk has the number, and what a room's writer holds or caches of it in memory says only that the
+//! room has no state at it, which is so until a batch of that writer puts one there.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::Mutex;
 use quick_cache::{Weighter, sync::Cache};
@@ -82,13 +88,29 @@ pub struct Interner {
 }
 
 impl Interner {
-    /// Goes on from what the store holds; keeps at most about `memory` bytes of names.
+    /// Goes on from what the store holds; keeps at most about `memory` bytes of names. `Corrupt` if the last number of a
+    /// table cannot be told.
     pub fn open(read: &dyn Read, memory: usize) -> Result<Self> {
-        Ok(Self {
-            types: Names::open(read, TYPES, TYPE_NAMES, &WELL_KNOWN_TYPES, memory / 8)?,
-            state_keys: Names::open(read, STATE_KEYS, STATE_KEY_NAMES, &WELL_KNOWN_KEYS, memory / 8 * 6)?,
-            key_ids: Names::open(read, KEY_IDS, KEY_ID_NAMES, &WELL_KNOWN_KEY_IDS, memory / 8)?,
-        })
+        let mut next = [0; 3];
+        for (next, by_number) in next.iter_mut().zip([TYPE_NAMES, STATE_KEY_NAMES, KEY_ID_NAMES]) {
+            *next = first_free(read, by_number)?;
+        }
+        Ok(Self::with(memory, next))
+    }
+
+    /// Looks numbers up, and hands none out: for who checks a store of which nothing is known to be right.
+    pub fn to_read(memory: usize) -> Self {
+        Self::with(memory, [u32::MAX; 3])
+    }
+
+    /// `next` are the first free numbers of types, state keys and key IDs.
+    fn with(memory: usize, next: [u32; 3]) -> Self {
+        let [types, state_keys, key_ids] = next;
+        Self {
+            types: Names::new(TYPES, TYPE_NAMES, &WELL_KNOWN_TYPES, types, memory / 8),
+            state_keys: Names::new(STATE_KEYS, STATE_KEY_NAMES, &WELL_KNOWN_KEYS, state_keys, memory / 8 * 6),
+            key_ids: Names::new(KEY_IDS, KEY_ID_NAMES, &WELL_KNOWN_KEY_IDS, key_ids, memory / 8),
+        }
     }
 
     /// The number of a state key, if it occurs in any state.
@@ -174,7 +196,7 @@ impl Interner {
         Ok((event_type, state_key))
     }
 
-    /// Learns that the batch which makes these names known was applied.
+    /// Learns that the batch which makes these names known was applied: they keep their numbers for ever.
     pub fn written(&self, used: &UsedNames) {
         self.types.written(&used.types);
         self.state_keys.written(&used.state_keys);
@@ -183,11 +205,26 @@ impl Interner {
 }
 
 /// Names that a batch makes known, since no applied batch had them when it was made.
+///
+/// Kept as long as the batch, and dropped with it: the names that [`Interner::written`] was not told of are then given back.
 #[derive(Debug, Default)]
 pub struct UsedNames {
-    types: Vec<Arc<str>>,
-    state_keys: Vec<Arc<str>>,
-    key_ids: Vec<Arc<str>>,
+    types: Vec<UsedName>,
+    state_keys: Vec<UsedName>,
+    key_ids: Vec<UsedName>,
+}
+
+/// One of them, and where to give it back.
+#[derive(Debug)]
+struct UsedName {
+    name: Arc<str>,
+    fresh: Arc<Mutex<Fresh>>,
+}
+
+impl Drop for UsedName {
+    fn drop(&mut self) {
+        self.fresh.lock().give_back(&self.name);
+    }
 }
 
 #[derive(Clone)]
@@ -212,39 +249,102 @@ struct Names {
     well_known: Box<[Arc<str>]>,
     numbers: Cache<Arc<str>, u32, NameWeight>,
     names: Cache<u32, Arc<str>, NameWeight>,
-    fresh: Mutex<Fresh>,
+    fresh: Arc<Mutex<Fresh>>,
 }
 
 /// Numbers whose rows no applied batch has.
+#[derive(Debug)]
 struct Fresh {
+    /// No number from here on was ever handed out.
     next: u32,
-    numbers: FxHashMap<Arc<str>, u32>,
+    /// Numbers before it that were given back.
+    free: BTreeSet<u32>,
+    numbers: FxHashMap<Arc<str>, FreshNumber>,
     names: FxHashMap<u32, Arc<str>>,
 }
 
+/// The number of a name that no applied batch has.
+#[derive(Debug)]
+struct FreshNumber {
+    number: u32,
+    /// How many times batches at hand use it.
+    users: usize,
+}
+
+impl Fresh {
+    /// A number for a name that has none.
+    fn add(&mut self, name: &str) -> Result<(Arc<str>, u32)> {
+        let number = match self.free.pop_first() {
+            Some(number) => number,
+            None => {
+                let number = self.next;
+                self.next = number.checked_add(1).ok_or_else(|| Error::internal("all numbers for names are taken"))?;
+                number
+            }
+        };
+        let name: Arc<str> = name.into();
+        self.numbers.insert(name.clone(), FreshNumber { number, users: 1 });
+        self.names.insert(number, name.clone());
+        Ok((name, number))
+    }
+
+    /// The number of a name that a batch at hand has given one, for one more use.
+    fn share(&mut self, name: &str) -> Option<(Arc<str>, u32)> {
+        let number = self.numbers.get_mut(name)?;
+        number.users = number.users.saturating_add(1);
+        let number = number.number;
+        self.names.get(&number).map(|name| (name.clone(), number))
+    }
+
+    /// Learns that an applied batch has a name; gives its number, unless that was known.
+    fn remove(&mut self, name: &str) -> Option<u32> {
+        let FreshNumber { number, .. } = self.numbers.remove(name)?;
+        self.names.remove(&number);
+        Some(number)
+    }
+
+    /// Takes back one use of a name. One that an applied batch has is here no more, and is never new again.
+    fn give_back(&mut self, name: &str) {
+        let Some(number) = self.numbers.get_mut(name) else { return };
+        number.users = number.users.saturating_sub(1);
+        if number.users == 0 {
+            let number = self.remove(name);
+            self.free.extend(number);
+        }
+    }
+}
+
+/// The first number that no name of a table has had.
+fn first_free(read: &dyn Read, by_number: TableId) -> Result<u32> {
+    let mut last = 0;
+    // From behind the last number there can be, so that a key that is too long is seen too.
+    read.scan(by_number, &[], &[0xff; 5], Direction::Reverse, &mut |key, _| {
+        let what = Malformed { offset: 0, what: "a key that is no number of a name" };
+        last = keys::only_number(key).ok_or_else(|| corrupt(by_number, key, what))?;
+        Ok(false)
+    })?;
+    Ok(last.saturating_add(1).max(FIRST_FREE))
+}
+
 impl Names {
-    fn open(
-        read: &dyn Read,
+    fn new(
         by_name: TableId,
         by_number: TableId,
         well_known: &'static [&'static str],
+        next: u32,
         memory: usize,
-    ) -> Result<Self> {
-        let mut last = 0;
-        read.scan(by_number, &[], &[0xff; 4], Direction::Reverse, &mut |key, _| {
-            last = keys::last_number(key).unwrap_or_default();
-            Ok(false)
-        })?;
-        let next = last.saturating_add(1).max(FIRST_FREE);
+    ) -> Self {
         let items = memory / 96;
-        Ok(Self {
+        let free = BTreeSet::new();
+        let fresh = Fresh { next, free, numbers: FxHashMap::default(), names: FxHashMap::default() };
+        Self {
             by_name,
             by_number,
             well_known: well_known.iter().map(|name| Arc::from(*name)).collect(),
             numbers: Cache::with_weighter(items, memory as u64 / 2, NameWeight),
             names: Cache::with_weighter(items, memory as u64 / 2, NameWeight),
-            fresh: Mutex::new(Fresh { next, numbers: FxHashMap::default(), names: FxHashMap::default() }),
-        })
+            fresh: Arc::new(Mutex::new(fresh)),
+        }
     }
 
     fn well_known(&self, name: &str) -> Option<u32> {
@@ -259,8 +359,8 @@ impl Names {
         if let Some(number) = self.numbers.get(name) {
             return Ok(Some(number));
         }
-        if let Some(number) = self.fresh.lock().numbers.get(name) {
-            return Ok(Some(*number));
+        if let Some(fresh) = self.fresh.lock().numbers.get(name) {
+            return Ok(Some(fresh.number));
         }
         let Some(value) = read.get(self.by_name, name.as_bytes())? else { return Ok(None) };
         self.take_number(read, name, &value).map(Some)
@@ -280,7 +380,7 @@ impl Names {
         Ok(number)
     }
 
-    fn intern(&self, read: &dyn Read, name: &str, batch: &mut Batch, used: &mut Vec<Arc<str>>) -> Result<u32> {
+    fn intern(&self, read: &dyn Read, name: &str, batch: &mut Batch, used: &mut Vec<UsedName>) -> Result<u32> {
         let number = self.number(read, name, true, batch, used)?;
         number.ok_or_else(|| Error::internal("the allocator of names handed out none"))
     }
@@ -292,16 +392,15 @@ impl Names {
         name: &str,
         allocate: bool,
         batch: &mut Batch,
-        used: &mut Vec<Arc<str>>,
+        used: &mut Vec<UsedName>,
     ) -> Result<Option<u32>> {
         if let Some(number) = self.well_known(name).or_else(|| self.numbers.get(name)) {
             return Ok(Some(number));
         }
         // The lock is held over the look-up: two writers that meet a new name at once must get one number.
         let mut fresh = self.fresh.lock();
-        let known = fresh.numbers.get_key_value(name).map(|(name, number)| (name.clone(), *number));
-        let (name, number) = match known {
-            Some(known) => known,
+        let (name, number) = match fresh.share(name) {
+            Some(shared) => shared,
             None => {
                 if let Some(value) = read.get(self.by_name, name.as_bytes())? {
                     return self.take_number(read, name, &value).map(Some);
@@ -309,12 +408,7 @@ impl Names {
                 if !allocate {
                     return Ok(None);
                 }
-                let number = fresh.next;
-                fresh.next = number.checked_add(1).ok_or_else(|| Error::internal("all numbers for names are taken"))?;
-                let name: Arc<str> = name.into();
-                fresh.numbers.insert(name.clone(), number);
-                fresh.names.insert(number, name.clone());
-                (name, number)
+                fresh.add(name)?
             }
         };
         drop(fresh);
@@ -325,7 +419,7 @@ impl Names {
         let mut value = name.as_bytes().to_vec();
         seal(&key, &mut value);
         batch.put(self.by_number, key, value);
-        used.push(name);
+        used.push(UsedName { name, fresh: self.fresh.clone() });
         Ok(Some(number))
     }
 
@@ -347,14 +441,13 @@ impl Names {
         Ok(name)
     }
 
-    fn written(&self, used: &[Arc<str>]) {
+    fn written(&self, used: &[UsedName]) {
         if used.is_empty() {
             return;
         }
         let mut fresh = self.fresh.lock();
-        for name in used {
-            if let Some(number) = fresh.numbers.remove(name) {
-                fresh.names.remove(&number);
+        for UsedName { name, .. } in used {
+            if let Some(number) = fresh.remove(name) {
                 self.numbers.insert(name.clone(), number);
                 self.names.insert(number, name.clone());
             }
@@ -403,6 +496,92 @@ mod tests {
         let reopened = Interner::open(&store, 1 << 20).unwrap();
         assert_eq!(reopened.find(&store, "org.example", "a").unwrap(), Some(tuple));
         assert_eq!(&*reopened.names(&store, tuple).unwrap().1, "a");
+    }
+
+    fn meet(interner: &Interner, store: &MemoryStore, key: &str) -> (StateTuple, Batch, UsedNames) {
+        let (mut batch, mut used) = (Batch::default(), UsedNames::default());
+        let tuple = interner.intern(store, "m.room.member", key, &mut batch, &mut used).unwrap();
+        (tuple, batch, used)
+    }
+
+    /// How many new names are kept, how many numbers were given back, and the next number.
+    fn fresh(interner: &Interner) -> (usize, usize, u32) {
+        let fresh = interner.state_keys.fresh.lock();
+        assert_eq!(fresh.numbers.len(), fresh.names.len());
+        (fresh.numbers.len(), fresh.free.len(), fresh.next)
+    }
+
+    #[test]
+    fn names_of_batches_that_are_given_up_take_neither_memory_nor_numbers() {
+        let store = MemoryStore::open(&crate::tables::specs());
+        let interner = Interner::open(&store, 1 << 20).unwrap();
+        for name in 0..1_000 {
+            meet(&interner, &store, &name.to_string());
+        }
+        assert_eq!(fresh(&interner), (0, 1, FIRST_FREE + 1));
+        // Ten at once use ten numbers, and no more however often they come.
+        for round in 0..10 {
+            let at_once: Vec<_> = (0..10).map(|name| meet(&interner, &store, &format!("{round} {name}"))).collect();
+            assert_eq!(fresh(&interner), (10, 0, FIRST_FREE + 10));
+            drop(at_once);
+        }
+        assert_eq!(fresh(&interner), (0, 10, FIRST_FREE + 10));
+        let (tuple, batch, used) = meet(&interner, &store, "kept");
+        assert_eq!(tuple.state_key.number(), FIRST_FREE);
+        store.write(batch).unwrap();
+        interner.written(&used);
+        drop(used);
+        assert_eq!(fresh(&interner), (0, 9, FIRST_FREE + 10), "the number of a name that is written is not given back");
+        let reopened = Interner::open(&store, 1 << 20).unwrap();
+        assert_eq!(fresh(&reopened), (0, 0, FIRST_FREE + 1));
+        assert_eq!(&*reopened.names(&store, tuple).unwrap().1, "kept");
+    }
+
+    #[test]
+    fn a_name_that_two_batches_use_outlives_the_one_that_is_given_up() {
+        for first_is_given_up in [false, true] {
+            let store = MemoryStore::open(&crate::tables::specs());
+            let interner = Interner::open(&store, 1 << 20).unwrap();
+            let [(tuple, first, first_used), (again, second, second_used)] =
+                [(), ()].map(|()| meet(&interner, &store, "shared"));
+            assert_eq!(tuple, again);
+            let (given_up, batch, used) =
+                if first_is_given_up { (first_used, second, second_used) } else { (second_used, first, first_used) };
+            drop(given_up);
+            assert_eq!(fresh(&interner), (1, 0, FIRST_FREE + 1));
+            let (other, ..) = meet(&interner, &store, "other");
+            assert_ne!(other.state_key, tuple.state_key);
+            store.write(batch).unwrap();
+            interner.written(&used);
+            assert_eq!(interner.find(&store, "m.room.member", "shared").unwrap(), Some(tuple));
+            assert_eq!(&*interner.names(&store, tuple).unwrap().1, "shared");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_given_up_after_another_wrote_its_name_takes_nothing_back() {
+        let store = MemoryStore::open(&crate::tables::specs());
+        let interner = Interner::open(&store, 1 << 20).unwrap();
+        let (tuple, batch, used) = meet(&interner, &store, "shared");
+        let (_, _, late) = meet(&interner, &store, "shared");
+        store.write(batch).unwrap();
+        interner.written(&used);
+        drop((used, late));
+        let (other, ..) = meet(&interner, &store, "other");
+        assert_ne!(other.state_key, tuple.state_key);
+        assert_eq!(&*interner.names(&store, tuple).unwrap().1, "shared");
+    }
+
+    #[test]
+    fn a_last_number_that_is_malformed_is_damage_and_not_the_first_number() {
+        for key in [&[0, 0, 1][..], &[0, 0, 0, 0], &[0, 0, 0, 70, 1], &[0xff; 5]] {
+            let store = MemoryStore::open(&crate::tables::specs());
+            let mut batch = Batch::default();
+            batch.put(STATE_KEY_NAMES, key, *b"");
+            store.write(batch).unwrap();
+            let error = Interner::open(&store, 1 << 20).err().expect("no number follows from such a key");
+            assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{key:?}");
+        }
     }
 
     #[test]

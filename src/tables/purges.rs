@@ -3,11 +3,11 @@
 use super::{
     EVENT_INDEX, HEADS, META, PURGES, ROOM_IDS, ROOMS, TABLES,
     event_ids::encode_candidates,
-    rows::{Room, RoomRow, Rows, decode_room, missing},
+    rows::{Room, RoomRow, Rows, corrupt, decode_room, missing},
 };
 use crate::{
     encoding::{
-        bytes::{Decoded, seal, unseal},
+        bytes::{Decoded, Malformed, seal, unseal},
         cold,
         event_key::EventKey,
         keys,
@@ -31,21 +31,21 @@ impl Rows<'_> {
 
     /// The rooms that were purged and have rows left, in the order of their numbers.
     pub fn purges(&self) -> Result<Vec<Room>> {
-        let mut numbers = Vec::new();
-        self.last_numbers(PURGES, &[], &mut |number| numbers.extend(RoomNid::new(number)))?;
         let load = |nid: RoomNid| {
             let key = keys::room(nid);
             let room = self.decode(PURGES, &key, |bytes| decode_purge(nid, bytes))?;
             room.ok_or_else(|| missing(PURGES, &key))
         };
-        numbers.into_iter().map(load).collect()
+        self.room_numbers(PURGES)?.into_iter().map(load).collect()
     }
 
     /// The greatest number that a room of this store has or had; 0 if there was none.
     pub fn last_room(&self) -> Result<u32> {
         let mut last = self.decode(META, LAST_ROOM_KEY, decode_last_room)?.unwrap_or_default();
-        self.read().scan(ROOMS, &[], &[0xff; 4], Direction::Reverse, &mut |key, _| {
-            last = last.max(keys::last_number(key).unwrap_or_default());
+        // From behind the last number there can be, so that a key that is too long is seen too.
+        self.read().scan(ROOMS, &[], &[0xff; 5], Direction::Reverse, &mut |key, _| {
+            let what = Malformed { offset: 0, what: "a key that is no number of a room" };
+            last = last.max(keys::only_number(key).ok_or_else(|| corrupt(ROOMS, key, what))?);
             Ok(false)
         })?;
         Ok(last)
@@ -82,13 +82,6 @@ pub fn put_purge(batch: &mut Batch, room: &Room, last_room: u32) -> Result<()> {
     Ok(())
 }
 
-/// Deletes all rows whose keys begin with a room.
-pub fn delete_room(batch: &mut Batch, room: RoomNid) {
-    for (table, (start, end)) in room_ranges(room) {
-        batch.delete_range(table, start, end);
-    }
-}
-
 /// The range of a room's rows in every table that is keyed by room.
 pub fn room_ranges(room: RoomNid) -> impl Iterator<Item = (TableId, (Vec<u8>, Vec<u8>))> {
     let start = keys::room(room).to_vec();
@@ -107,4 +100,21 @@ pub fn decode_purge(nid: RoomNid, sealed: &[u8]) -> Decoded<Room> {
 /// Reads the greatest number of a room that `meta` remembers.
 pub fn decode_last_room(sealed: &[u8]) -> Decoded<u32> {
     cold::decode::<(u32,)>(unseal(LAST_ROOM_KEY, sealed)?).map(|(last,)| last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, kv::Store, kv::memory::MemoryStore};
+
+    #[test]
+    fn a_last_room_whose_key_is_malformed_is_damage_and_no_room_gets_its_number() {
+        for key in [&[0, 0, 1][..], &[0, 0, 0, 0], &[0, 0, 0, 7, 1], &[0xff; 5]] {
+            let store = MemoryStore::open(&crate::tables::specs());
+            let mut batch = Batch::default();
+            batch.put(ROOMS, key, *b"");
+            store.write(batch).unwrap();
+            assert_eq!(Rows::new(&store).last_room().unwrap_err().kind(), ErrorKind::Corrupt, "{key:?}");
+        }
+    }
 }

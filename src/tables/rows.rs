@@ -110,13 +110,16 @@ impl<'a> Rows<'a> {
         self.decode(table, key, decode)?.ok_or_else(|| missing(table, key))
     }
 
-    /// Visits the last numbers of the keys that begin with `prefix`, ascending.
-    pub(super) fn last_numbers(&self, table: TableId, prefix: &[u8], visit: &mut dyn FnMut(u32)) -> Result<()> {
-        self.read.scan(table, prefix, prefix, Direction::Forward, &mut |key, _| {
-            let what = Malformed { offset: 0, what: "a key that is too short" };
-            visit(keys::last_number(key).ok_or_else(|| corrupt(table, key, what))?);
+    /// The numbers of rooms that are the keys of a table, ascending.
+    pub(super) fn room_numbers(&self, table: TableId) -> Result<Vec<RoomNid>> {
+        let mut numbers = Vec::new();
+        self.read.scan(table, &[], &[], Direction::Forward, &mut |key, _| {
+            let what = Malformed { offset: 0, what: "a key that is no number of a room" };
+            let number = keys::only_number(key).and_then(RoomNid::new);
+            numbers.push(number.ok_or_else(|| corrupt(table, key, what))?);
             Ok(true)
-        })
+        })?;
+        Ok(numbers)
     }
 
     /// Finds a room by its ID.
@@ -135,9 +138,7 @@ impl<'a> Rows<'a> {
 
     /// All rooms, in the order of their numbers.
     pub fn rooms(&self) -> Result<Vec<Room>> {
-        let mut numbers = Vec::new();
-        self.last_numbers(ROOMS, &[], &mut |number| numbers.extend(RoomNid::new(number)))?;
-        numbers.into_iter().map(|nid| self.room(nid)).collect()
+        self.room_numbers(ROOMS)?.into_iter().map(|nid| self.room(nid)).collect()
     }
 
     /// The head of a room; a room that has none yet has the empty one.
@@ -163,7 +164,8 @@ impl<'a> Rows<'a> {
         let prefix = keys::room(room);
         self.read.scan(POSITIONS, &prefix, &prefix, Direction::Forward, &mut |key, value| {
             let happening = decode_happening(value).map_err(|malformed| corrupt(POSITIONS, key, malformed))?;
-            visit(keys::last_number(key).unwrap_or_default(), happening)
+            let none = Malformed { offset: 0, what: "a key that names no position" };
+            visit(keys::second_number(key).ok_or_else(|| corrupt(POSITIONS, key, none))?, happening)
         })
     }
 
@@ -179,7 +181,7 @@ impl<'a> Rows<'a> {
         let mut children = Vec::new();
         let (prefix, start) = (keys::event(room, event), keys::auth_child(room, event, up_to));
         self.read.scan(AUTH_CHILDREN, &prefix, &start, Direction::Reverse, &mut |key, _| {
-            children.extend(keys::last_number(key).and_then(EventNid::new));
+            children.push(child_of(AUTH_CHILDREN, &prefix, key)?);
             Ok(children.len() < limit)
         })?;
         Ok(children)
@@ -195,7 +197,7 @@ impl<'a> Rows<'a> {
         }
         self.read.scan(PREV_CHILDREN, &mark, &mark, Direction::Forward, &mut |key, _| {
             if key != mark {
-                children.extend(keys::last_number(key).and_then(EventNid::new));
+                children.push(child_of(PREV_CHILDREN, &mark, key)?);
             }
             Ok(true)
         })?;
@@ -244,6 +246,13 @@ impl<'a> Rows<'a> {
         })?;
         Ok(rooms)
     }
+}
+
+/// The event in the key of an edge: what comes after the prefix that all edges of its other end share.
+fn child_of(table: TableId, prefix: &[u8], key: &[u8]) -> Result<EventNid> {
+    let none = Malformed { offset: 0, what: "a key that names no event" };
+    let number = key.strip_prefix(prefix).and_then(keys::only_number);
+    number.and_then(EventNid::new).ok_or_else(|| corrupt(table, key, none))
 }
 
 /// Writes the rows of a room.

@@ -25,7 +25,7 @@ impl Rows<'_> {
     pub fn event_rows(&self, room: RoomNid, visit: &mut dyn FnMut(EventNid, EventRow) -> Result<()>) -> Result<()> {
         self.newest_first(EVENT_ROWS, room, &mut |key, value| {
             let none = Malformed { offset: 0, what: "a key that names no event" };
-            let nid = keys::last_number(key).and_then(EventNid::new).ok_or_else(|| corrupt(EVENT_ROWS, key, none))?;
+            let nid = keys::second_number(key).and_then(EventNid::new).ok_or_else(|| corrupt(EVENT_ROWS, key, none))?;
             let row = unseal(key, value).and_then(|bytes| EventRow::decode(nid, bytes));
             visit(nid, row.map_err(|malformed| corrupt(EVENT_ROWS, key, malformed))?)
         })
@@ -34,7 +34,7 @@ impl Rows<'_> {
     /// Visits the packs of a room, the newest first, with the bytes of their rows.
     pub fn packs(&self, room: RoomNid, visit: &mut dyn FnMut(Pack, usize) -> Result<()>) -> Result<()> {
         self.newest_first(PACKS, room, &mut |key, value| {
-            let first = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
+            let first = snapshot_of(PACKS, key)?;
             let pack = unseal(key, value).and_then(|bytes| pack::decode(first, bytes));
             visit(pack.map_err(|malformed| corrupt(PACKS, key, malformed))?, key.len() + value.len())
         })
@@ -43,7 +43,7 @@ impl Rows<'_> {
     /// Visits the lists of a room, the newest first, with the bytes of their rows.
     pub fn lists(&self, room: RoomNid, visit: &mut dyn FnMut(SnapshotNid, List, usize) -> Result<()>) -> Result<()> {
         self.newest_first(LISTS, room, &mut |key, value| {
-            let sealed = SnapshotNid::new(keys::last_number(key).unwrap_or_default());
+            let sealed = snapshot_of(LISTS, key)?;
             let list = unseal(key, value).and_then(|bytes| list::decode(sealed, bytes));
             visit(sealed, list.map_err(|malformed| corrupt(LISTS, key, malformed))?, key.len() + value.len())
         })
@@ -62,5 +62,45 @@ impl Rows<'_> {
         let prefix = keys::room(room);
         let last = [prefix.as_slice(), &[0xff; 8]].concat();
         self.read().scan(table, &prefix, &last, Direction::Reverse, &mut |key, value| visit(key, value).map(|()| true))
+    }
+}
+
+/// The snapshot in the key of a pack or a list.
+fn snapshot_of(table: TableId, key: &[u8]) -> Result<SnapshotNid> {
+    let none = Malformed { offset: 0, what: "a key that names no snapshot" };
+    keys::second_number(key).map(SnapshotNid::new).ok_or_else(|| corrupt(table, key, none))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorKind,
+        kv::{Batch, Store, memory::MemoryStore},
+        tables::POSITIONS,
+    };
+
+    #[test]
+    fn a_row_whose_key_is_malformed_is_damage_and_not_row_0() {
+        let room = RoomNid::new(1).unwrap();
+        for key in [&[0, 0, 0, 1][..], &[0, 0, 0, 1, 9, 9, 9], &[0, 0, 0, 1, 0, 0, 0, 0], &[0, 0, 0, 1, 0, 0, 0, 1, 1]]
+        {
+            let store = MemoryStore::open(&crate::tables::specs());
+            let mut batch = Batch::default();
+            // A position that would be read: event 1, which came as an outlier.
+            batch.put(POSITIONS, key, [3]);
+            [EVENT_ROWS, PACKS, LISTS].into_iter().for_each(|table| batch.put(table, key, *b""));
+            store.write(batch).unwrap();
+            let rows = Rows::new(&store);
+            for (read, what) in [
+                (rows.event_rows(room, &mut |_, _| Ok(())), "names no event"),
+                (rows.packs(room, &mut |_, _| Ok(())), "names no snapshot"),
+                (rows.lists(room, &mut |_, _, _| Ok(())), "names no snapshot"),
+                (rows.positions(room, &mut |_, _| Ok(true)), "names no position"),
+            ] {
+                let error = read.unwrap_err();
+                assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(what), "{key:?}: {error}");
+            }
+        }
     }
 }

@@ -273,7 +273,7 @@ mod lists {
         assert!(all.snapshots > 0 && is_whole(&server), "{all:?}");
         assert_retained(&server, &room, &before);
         server.close().expect("closes");
-        let mut freed = open(store.clone()).gc(&what(45), &mut |_| {}).expect("collects");
+        let first = open(store.clone()).gc(&what(45), &mut |_| {}).expect("collects");
         for cut in 1.. {
             let left = store.reopen();
             let server = open(Arc::new(left.clone()));
@@ -284,7 +284,8 @@ mod lists {
             assert!(is_whole(&server), "cut at write {cut}");
             assert_retained(&server, &room, &before);
             if let Ok(done) = done {
-                freed.add(done);
+                let [lists, blocks] = [first.lists + done.lists, first.blocks + done.blocks];
+                assert!(lists > 0 && blocks > 0 && first.snapshots + done.snapshots > 2_000, "{first:?} {done:?}");
                 // The room goes on, with new lists above what is left.
                 for event in generated.by_ref().take(3_000) {
                     server.submit(Input::new(event.pdu)).and_then(Ticket::wait).expect("valid");
@@ -295,6 +296,43 @@ mod lists {
                 break;
             }
         }
-        assert!(freed.lists > 0 && freed.blocks > 0 && freed.snapshots > 2_000, "{freed:?}");
+    }
+
+    /// Elsewhere what was deleted stays on disk until somebody compacts the database by hand.
+    #[cfg(feature = "rocksdb")]
+    #[test]
+    fn the_bytes_of_a_large_rooms_history_come_back_at_once_on_disk() {
+        use crate::{
+            Durability, Options,
+            kv::rocksdb::{RocksOptions, RocksStore},
+        };
+
+        let directory = tempfile::tempdir().expect("a place");
+        let store = RocksStore::open(directory.path(), &crate::tables::specs(), &RocksOptions::default());
+        let mut options = Options::default();
+        options.durability = Durability::Buffered;
+        let server = RoomServer::open_on(Arc::new(store.expect("opens")), &options).expect("opens");
+        // The room that is collected between two that stay.
+        let mut rooms = Vec::new();
+        for (seed, events) in [(2, 500), (1, 6_000), (3, 500)] {
+            let mut generated = Room::new(Spec { seed, ..spec() }).expect("a known version");
+            let start = generated.starting_state();
+            let events: Vec<_> = start.into_iter().chain(generated.by_ref().take(events)).collect();
+            rooms.push((generated.id().to_owned(), events[events.len() * 97 / 100].event_id.clone()));
+            for event in events {
+                server.submit(Input::new(event.pdu)).and_then(Ticket::wait).expect("valid");
+            }
+        }
+        server.settle().expect("settles");
+        let full = server.disk_bytes().expect("readable");
+        let (room, before) = rooms.swap_remove(1);
+        let before = Some(before.as_str().try_into().expect("an event ID"));
+        let freed = server.gc(&Collect { room: Some(room.clone()), before, refused: false }, &mut |_| {});
+        let collected = server.disk_bytes().expect("readable");
+        assert!(collected < full * 3 / 5, "{collected} of {full} bytes are left: {freed:?}");
+        server.purge(&room, &mut |_| {}).expect("it is here");
+        let purged = server.disk_bytes().expect("readable");
+        assert!(purged < collected * 3 / 4, "{purged} of {collected} bytes are left");
+        assert!(is_whole(&server));
     }
 }

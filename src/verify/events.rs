@@ -24,7 +24,7 @@ use crate::{
         EVENT_BODIES, EVENT_INDEX, EVENT_ROWS,
         event_ids::{EventIdentity, decode_candidates},
         interning::member_type,
-        rows::Membership,
+        rows::{Membership, corrupt},
     },
 };
 
@@ -77,7 +77,8 @@ impl RoomCheck<'_, '_> {
         let start = [prefix.as_slice(), &[0xff; 4]].concat();
         let mut last = 0;
         let scanned = self.check.read().scan(table, &prefix, &start, Direction::Reverse, &mut |key, _| {
-            last = keys::last_number(key).unwrap_or_default();
+            let none = Malformed { offset: 0, what: "a key that ends in no number" };
+            last = keys::second_number(key).ok_or_else(|| corrupt(table, key, none))?;
             Ok(false)
         });
         self.check.readable(table, &start, scanned)?;

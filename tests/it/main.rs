@@ -11,6 +11,7 @@ mod contested;
 #[cfg(all(feature = "cli", feature = "rocksdb"))]
 mod crash;
 mod duplicates;
+mod engines;
 mod exports;
 mod gc;
 mod house;

@@ -11,8 +11,9 @@ use std::{
 
 use roomserver::{
     ErrorKind, Input, Kind, Limits, Options, Outcome, Result, RoomServer,
-    kv::{Batch, Direction, Read, Store, TableId, Value, Visit, memory::MemoryStore},
+    kv::{Batch, Direction, Garbage, Read, Store, TableId, Value, Visit, memory::MemoryStore},
     tables::{self, TABLES},
+    upkeep::Collect,
 };
 
 use crate::support::{View, ViewInput, feed, server, views};
@@ -200,6 +201,54 @@ fn a_panic_quarantines_its_room_and_no_other() {
     assert_eq!(events, bad.inputs.len() + good.inputs.len());
 }
 
+#[test]
+fn a_room_in_quarantine_is_left_out_of_a_collection_of_all_rooms_and_told_of() {
+    let (bad, good) = (view("forks-v10.a"), view("forks-v12.a"));
+    let store = Arc::new(Blocking::new());
+    let server = RoomServer::open_on(store.clone(), &Options::default()).expect("opens");
+    assert!(feed(&server, &good.inputs).iter().all(Result::is_ok));
+    feed(&server, &bad.inputs[..400]);
+    store.panic.store(true, Ordering::Release);
+    server.submit(bad.inputs[400].to_input()).expect("taken").wait().expect_err("the writer panicked");
+    store.panic.store(false, Ordering::Release);
+    let (quarantined, _) = server.quarantined().pop().expect("one");
+    let freed = server.gc(&Collect::default(), &mut |_| {}).expect("the other room is collected");
+    assert!(freed.snapshots > 0, "{freed:?}");
+    let [left_out] = freed.left_out.as_slice() else { panic!("{freed:?}") };
+    assert_eq!((&left_out.room_id, left_out.kind), (&quarantined, ErrorKind::Unavailable));
+    assert!(left_out.reason.contains("quarantine"), "{left_out:?}");
+    let named = Collect { room: Some(quarantined), ..Collect::default() };
+    assert_eq!(server.gc(&named, &mut |_| {}).expect_err("it was named").kind(), ErrorKind::Unavailable);
+}
+
+#[test]
+fn a_purge_that_panics_keeps_nobody_waiting() {
+    let (other, gone) = (view("forks-v12.a"), view("forks-v10.a"));
+    let (server, store) = server();
+    let mut rooms = Vec::new();
+    for view in [&gone, &other] {
+        feed(&server, &view.inputs[..50]);
+        rooms.push(crate::support::room_id(&server));
+    }
+    drop(server);
+    let mut left = store.reopen();
+    for room in &rooms {
+        let server = crate::support::open(Arc::new(left.clone()));
+        left.fail_write_after(2);
+        server.purge(room, &mut |_| {}).expect_err("cut off");
+        drop(server);
+        left = left.reopen();
+    }
+    let store = Arc::new(Blocking { inner: left, block: AtomicBool::new(false), panic: AtomicBool::new(true) });
+    let server = RoomServer::open_on(store.clone(), &Options::default()).expect("opens");
+    server.settle().expect("settles");
+    server.close().expect("closes");
+    store.panic.store(false, Ordering::Release);
+    let server = RoomServer::open_on(store.clone(), &Options::default()).expect("opens");
+    server.settle().expect("settles");
+    assert!(crate::support::rows(&store.inner, tables::PURGES).is_empty() && crate::support::is_whole(&server));
+}
+
 /// After the first failed write nothing more is acknowledged.
 #[test]
 fn a_failing_store_acknowledges_nothing_more() {
@@ -267,6 +316,14 @@ impl Read for Blocking {
 }
 
 impl Store for Blocking {
+    fn claim(&self) -> Result<()> {
+        self.inner.claim()
+    }
+
+    fn release(&self) {
+        self.inner.release();
+    }
+
     fn snapshot(&self) -> Box<dyn Read + '_> {
         self.inner.snapshot()
     }
@@ -287,8 +344,8 @@ impl Store for Blocking {
         self.inner.flush(compact)
     }
 
-    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
-        self.inner.compact(table, start, end)
+    fn compact(&self, garbage: &[Garbage]) -> Result<()> {
+        self.inner.compact(garbage)
     }
 
     fn table_bytes(&self) -> Result<Vec<u64>> {

@@ -26,6 +26,10 @@ impl Place for InMemory {
         store.checkpoint(&directory)?;
         Ok(Box::new(MemoryStore::load(&directory, specs)?))
     }
+
+    fn refuse_next_write(&mut self) -> bool {
+        self.0.as_ref().map(|store| store.refuse_write_after(1)).is_some()
+    }
 }
 
 fn put(store: &MemoryStore, key: &[u8], value: &[u8]) -> Result<u64> {
@@ -111,9 +115,33 @@ fn after_a_failed_sync_nothing_is_acknowledged() {
 }
 
 #[test]
+fn a_call_that_is_refused_once_poisons_nothing() {
+    let store = MemoryStore::open(TABLES);
+    store.refuse_write_after(2);
+    store.refuse_sync_after(1);
+    put(&store, b"1", b"").unwrap();
+    assert_eq!(store.sync().unwrap_err().kind(), ErrorKind::Busy);
+    assert!(rows(&store.drop_unsynced()).is_empty(), "a sync that is refused makes nothing durable");
+    assert_eq!(put(&store, b"2", b"").unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(rows(&store), [b"1"]);
+    assert_eq!(put(&store, b"2", b"").unwrap(), 2);
+    assert_eq!(store.sync().unwrap(), 2);
+    assert_eq!(rows(&store.drop_unsynced()), [b"1", b"2"]);
+    store.refuse_write_after(1);
+    put(&store.reopen(), b"3", b"").unwrap();
+}
+
+#[test]
 fn clones_are_handles_of_one_store() {
     let store = MemoryStore::open(TABLES);
     let other = store.clone();
+    store.claim().unwrap();
+    assert_eq!(other.claim().unwrap_err().kind(), ErrorKind::Unavailable);
+    for new in [store.reopen(), store.drop_unsynced()] {
+        new.claim().unwrap();
+    }
+    other.release();
+    store.claim().unwrap();
     assert_eq!(put(&store, b"1", b"").unwrap(), 1);
     assert_eq!(put(&other, b"2", b"").unwrap(), 2);
     assert_eq!(rows(&store), rows(&other));

@@ -382,6 +382,96 @@ fn blocks_that_are_cached_are_not_read_again() {
     assert_eq!(count(&[5, 5, 6]), 1);
 }
 
+/// A store that counts what is written into table files.
+fn counting(directory: &Path) -> RocksStore {
+    let options = RocksOptions { counts_written: true, ..RocksOptions::default() };
+    RocksStore::open(directory, TABLES, &options).unwrap()
+}
+
+/// Puts rows of about 1,000 bytes that no compression makes shorter.
+fn put_large(store: &RocksStore, rows: std::ops::Range<u32>) {
+    let mut word = 0x9e37_79b9_7f4a_7c15_u64;
+    for row in rows {
+        let mut random = || {
+            word ^= word << 13;
+            word ^= word >> 7;
+            word ^= word << 17;
+            word.to_be_bytes()
+        };
+        let value: Vec<u8> = (0..125).flat_map(|_| random()).collect();
+        put(store, LEFT, &row.to_be_bytes(), &value).unwrap();
+    }
+}
+
+fn delete_all(store: &RocksStore, rows: std::ops::Range<u32>) {
+    let mut batch = Batch::default();
+    batch.delete_range(LEFT, rows.start.to_be_bytes(), rows.end.to_be_bytes());
+    store.write(batch).unwrap();
+}
+
+fn garbage(rows: std::ops::Range<u32>, count: Option<u64>) -> Garbage {
+    let [start, end] = [rows.start, rows.end].map(|row| row.to_be_bytes().to_vec());
+    Garbage { table: LEFT, start, end, rows: count }
+}
+
+#[test]
+fn garbage_that_is_little_of_its_files_is_left_and_much_is_compacted() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = counting(directory.path());
+    put_large(&store, 0..4_000);
+    store.flush(true).unwrap();
+    let full = store.table_bytes().unwrap()[0];
+    let before = store.written().unwrap();
+    assert!(before.flushed > 3_900_000 && before.compacted > 3_900_000, "{before:?}");
+    // A tenth of all, in small parts, as after a collection of many rooms; then one that is below every limit.
+    let parts: Vec<Garbage> = (0..100).map(|part| garbage(part * 40..part * 40 + 4, Some(4))).collect();
+    for part in 0..100 {
+        delete_all(&store, part * 40..part * 40 + 4);
+    }
+    store.compact(&parts).unwrap();
+    store.compact(&[garbage(0..4, None)]).unwrap();
+    assert_eq!(store.written().unwrap(), before, "nothing was flushed or compacted");
+    // All of a large part, by what is known of it: that it is all of it, or how many rows were deleted.
+    for (rows, count) in [(0..2_000, None), (2_000..3_500, Some(1_500))] {
+        delete_all(&store, rows.clone());
+        store.compact(&[garbage(rows, count)]).unwrap();
+    }
+    let rest = store.table_bytes().unwrap()[0];
+    assert!(rest < full / 6, "{rest} of {full} bytes are left");
+    assert_eq!(keys(&store).len(), 450);
+}
+
+#[test]
+fn rows_that_were_never_written_out_are_not_written_out_to_be_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = counting(directory.path());
+    put_large(&store, 0..1_000);
+    delete_all(&store, 0..1_000);
+    store.compact(&[garbage(0..1_000, None), garbage(0..1_000, Some(1_000))]).unwrap();
+    assert_eq!(store.written().unwrap(), Written::default());
+    store.flush(false).unwrap();
+    assert!(store.written().unwrap().flushed < 10_000, "{:?}", store.written());
+    assert_eq!(open(tempfile::tempdir().unwrap().path()).unwrap().written(), None, "only if it is asked for");
+}
+
+#[test]
+fn a_part_that_is_all_garbage_is_compacted_beside_one_that_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = RocksOptions { counts_written: true, ..RocksOptions::default() };
+    let store = RocksStore::open(directory.path(), TABLES, &options).unwrap();
+    // Three table files: 32 MiB are in one.
+    put_large(&store, 0..80_000);
+    store.flush(true).unwrap();
+    let full = store.table_bytes().unwrap()[0];
+    delete_all(&store, 40_000..60_000);
+    delete_all(&store, 1..2);
+    let before = store.written().unwrap().compacted;
+    store.compact(&[garbage(0..2, Some(1)), garbage(40_000..60_000, None)]).unwrap();
+    let (rest, compacted) = (store.table_bytes().unwrap()[0], store.written().unwrap().compacted - before);
+    assert!(rest < full * 4 / 5, "{rest} of {full} bytes are left");
+    assert!(compacted < full * 3 / 4, "{compacted} of {full} bytes were rewritten");
+}
+
 /// The priority of each thread of RocksDB in this process.
 #[cfg(target_os = "linux")]
 fn priorities() -> Vec<(String, i64)> {

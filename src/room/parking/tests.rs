@@ -17,7 +17,7 @@ use super::{MAX_BYTES, bytes_of};
 use crate::{
     ErrorKind, FirstVerdict, Input, Kind, Outcome, ParkedInput, Result, RoomServer, Ticket,
     encoding::{event_key::EventKey, json::Json, pdu::CanonicalEvent},
-    kv::{self, Batch, Direction, Read, Store, TableId, Visit, memory::MemoryStore},
+    kv::{self, Batch, Direction, Garbage, Read, Store, TableId, Visit, memory::MemoryStore},
     room::{
         drive::Driving,
         writer::{Processed, RoomWriter},
@@ -244,7 +244,7 @@ fn a_supplied_state_just_beyond_the_bound_is_invalid_and_one_at_it_is_kept() {
 
 /// A room of version 1 without a queue before its writer, where no state is refused at the door.
 fn writer_of(server: &RoomServer) -> RoomWriter {
-    server.close().expect("closes");
+    server.settle().expect("settles");
     let room = server.engine.rows().rooms().expect("readable").pop().expect("a room");
     RoomWriter::open(server.engine.clone(), Arc::new(room)).expect("readable")
 }
@@ -319,6 +319,14 @@ impl Read for ReadsOfParked {
 }
 
 impl Store for ReadsOfParked {
+    fn claim(&self) -> Result<()> {
+        self.inner.claim()
+    }
+
+    fn release(&self) {
+        self.inner.release();
+    }
+
     fn snapshot(&self) -> Box<dyn Read + '_> {
         self.inner.snapshot()
     }
@@ -335,8 +343,8 @@ impl Store for ReadsOfParked {
         self.inner.flush(compact)
     }
 
-    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
-        self.inner.compact(table, start, end)
+    fn compact(&self, garbage: &[Garbage]) -> Result<()> {
+        self.inner.compact(garbage)
     }
 
     fn table_bytes(&self) -> Result<Vec<u64>> {
