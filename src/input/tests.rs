@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     Durability, Error, ErrorKind, Input, Options, Outcome, Result, RoomServer, Ticket,
-    kv::{Batch, Direction, Op, Read, Store, TableId, Value, Visit, memory::MemoryStore},
+    kv::{Batch, Direction, Garbage, Op, Read, Store, TableId, Value, Visit, memory::MemoryStore},
     tables::{HEADS, specs},
     verify::tests::room::{ALICE, Author, Written, live},
 };
@@ -103,8 +103,16 @@ impl Store for Hooked {
         self.inner.flush(compact)
     }
 
-    fn compact(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
-        self.inner.compact(table, start, end)
+    fn claim(&self) -> Result<()> {
+        self.inner.claim()
+    }
+
+    fn release(&self) {
+        self.inner.release();
+    }
+
+    fn compact(&self, garbage: &[Garbage]) -> Result<()> {
+        self.inner.compact(garbage)
     }
 
     fn table_bytes(&self) -> Result<Vec<u64>> {

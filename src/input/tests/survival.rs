@@ -21,7 +21,7 @@ use super::{
     },
     *,
 };
-use crate::{ids::RoomNid, room::engine::Engine, upkeep::Collect, verify::tests::room::ROOM};
+use crate::{ids::RoomNid, kv::claim::Claim, room::engine::Engine, upkeep::Collect, verify::tests::room::ROOM};
 
 fn synced(store: &Arc<Hooked>) -> Arc<RoomServer> {
     Arc::new(RoomServer::open_on(store.clone(), &Options::default()).expect("opens"))
@@ -155,7 +155,7 @@ fn a_promise_that_is_dropped_is_answered() {
 #[test]
 fn the_list_builder_goes_on_after_a_panic() {
     let store = Hooked::new();
-    let engine = Arc::new(Engine::open(store.clone(), 1 << 20).expect("opens"));
+    let engine = Arc::new(Engine::open(Claim::new(store.clone()).expect("free"), 1 << 20).expect("opens"));
     *store.before_read.write() = Some(Arc::new(|()| panic!("for the test")));
     let builder = ListBuilder::start(engine.clone()).expect("starts");
     engine.sealing.add(RoomNid::new(1).expect("a number"));

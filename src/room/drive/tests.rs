@@ -179,9 +179,9 @@ fn a_reference_that_turned_out_to_be_foreign_while_nobody_looked_is_refused_afte
 #[test]
 fn history_and_what_comes_with_a_state_are_decided_alike_wherever_their_prev_events_are() {
     let rooms = two_rooms();
-    let told = |event: &Written| with_state(event, &rooms.base);
-    let old = |event: &Written| Input { kind: Kind::Old, ..live(event) };
-    for input in [told, old].map(|input| input(&rooms.by_prev)) {
+    let told = with_state(&rooms.by_prev, &rooms.base);
+    let old = Input { kind: Kind::Old, ..live(&rooms.by_prev) };
+    for input in [told, old] {
         for other_first in [true, false] {
             let (server, store) = server();
             let there: Vec<&Written> = rooms.other_base.iter().chain([&rooms.there]).collect();
@@ -257,7 +257,6 @@ fn a_later_state_takes_the_place_of_one_that_cannot_be_had_and_of_no_other() {
     assert_at_rest(&server, &store);
 }
 
-/// A reference that two rooms of version 1 could both mean: who chooses event IDs must not decide about others' events.
 #[test]
 fn a_parked_outlier_makes_no_room_and_goes_with_its_room_when_that_begins_or_is_purged() {
     let mut author = Author::new(ROOM);
