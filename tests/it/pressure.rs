@@ -239,11 +239,12 @@ fn a_purge_that_panics_keeps_nobody_waiting() {
         drop(server);
         left = left.reopen();
     }
-    let store = Arc::new(Blocking { inner: left, block: AtomicBool::new(false), panic: AtomicBool::new(true) });
+    let store = Arc::new(Blocking { inner: left, ..Blocking::new() });
+    store.panic_once.store(true, Ordering::Release);
     let server = RoomServer::open_on(store.clone(), &Options::default()).expect("opens");
     server.settle().expect("settles");
+    assert_eq!(crate::support::rows(&store.inner, tables::PURGES).len(), 1, "the other room's purge went on");
     server.close().expect("closes");
-    store.panic.store(false, Ordering::Release);
     let server = RoomServer::open_on(store.clone(), &Options::default()).expect("opens");
     server.settle().expect("settles");
     assert!(crate::support::rows(&store.inner, tables::PURGES).is_empty() && crate::support::is_whole(&server));
@@ -292,12 +293,13 @@ struct Blocking {
     inner: MemoryStore,
     block: AtomicBool,
     panic: AtomicBool,
+    panic_once: AtomicBool,
 }
 
 impl Blocking {
     fn new() -> Self {
         let inner = MemoryStore::open(&tables::specs());
-        Self { inner, block: AtomicBool::new(false), panic: AtomicBool::new(false) }
+        Self { inner, block: AtomicBool::default(), panic: AtomicBool::default(), panic_once: AtomicBool::default() }
     }
 }
 
@@ -330,6 +332,7 @@ impl Store for Blocking {
 
     fn write(&self, batch: Batch) -> Result<u64> {
         assert!(!self.panic.load(Ordering::Acquire), "a panic for the test");
+        assert!(!self.panic_once.swap(false, Ordering::AcqRel), "a panic for the test");
         while self.block.load(Ordering::Acquire) {
             thread::sleep(std::time::Duration::from_millis(1));
         }
