@@ -9,7 +9,10 @@ use ruma_common::{
 use ruma_events::TimelineEventType;
 use ruma_state_res::{StateMap, utils::event_id_set::EventIdSet};
 use rustc_hash::FxHashMap;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::room::{Room, State};
 use crate::{ids::EventNid, resolution::PrevEvents};
@@ -31,7 +34,13 @@ pub(super) const AS_SPECIFIED: Variant =
 pub(super) struct Oracle {
     by_nid: Vec<Arc<Pdu>>,
     nids: FxHashMap<OwnedEventId, EventNid>,
+    /// Join rules that nobody has sent, see [`ABSENT_JOIN_RULES`].
+    absent_join_rules: Option<Arc<Pdu>>,
 }
+
+/// The ID of join rules that ask for an invite, which every membership is said to name first. So they count where there
+/// are no others, as they do for us; `ruma-state-res` would let nobody join.
+const ABSENT_JOIN_RULES: &str = "$absent-join-rules";
 
 impl Oracle {
     /// Resolves complete states to a complete state.
@@ -48,7 +57,10 @@ impl Oracle {
             &v2_rules,
             &maps,
             chains,
-            |id| self.nids.get(id).map(|nid| Arc::clone(self.pdu(*nid))),
+            |id| {
+                let absent_join_rules = self.absent_join_rules.as_ref().filter(|_| id == ABSENT_JOIN_RULES);
+                self.nids.get(id).map(|nid| self.pdu(*nid)).or(absent_join_rules).map(Arc::clone)
+            },
             |conflicts| {
                 let conflicted = conflicts.values().flatten().map(|id| self.nids[id]).collect();
                 let subgraph = if variant.subgraph { subgraph(room, &conflicted) } else { BTreeSet::new() };
@@ -80,6 +92,7 @@ impl Oracle {
     fn follow(&mut self, room: &Room) {
         for event in room.events.iter().skip(self.by_nid.len()) {
             let pdu = Arc::new(Pdu::new(room, event));
+            self.absent_join_rules.get_or_insert_with(|| Arc::new(pdu.absent_join_rules()));
             let nid = EventNid::new(u32::try_from(self.by_nid.len() + 1).unwrap()).unwrap();
             assert!(self.nids.insert(pdu.id.clone(), nid).is_none(), "event IDs are unique");
             self.by_nid.push(pdu);
@@ -117,7 +130,8 @@ impl Pdu {
         // Only one event of these rooms asks whether the create event is all that it follows.
         let only_create = event.event.prev_events == PrevEvents::OnlyCreate;
         let prev_events = only_create.then(|| EventId::parse(&**create).unwrap());
-        let auth_events = json["auth_events"].as_array().unwrap();
+        let auth_events = json["auth_events"].as_array().unwrap().iter().map(|id| id.as_str().unwrap());
+        let absent_join_rules = (text("type") == "m.room.member").then_some(ABSENT_JOIN_RULES);
         Self {
             id: EventId::parse(text("event_id")).unwrap(),
             room_id: Some(room_id).filter(|_| !implied),
@@ -130,8 +144,28 @@ impl Pdu {
             state_key: text("state_key").to_owned(),
             content: to_raw_value(&json["content"]).unwrap(),
             prev_events: prev_events.into_iter().collect(),
-            auth_events: auth_events.iter().map(|id| EventId::parse(id.as_str().unwrap()).unwrap()).collect(),
+            auth_events: absent_join_rules
+                .into_iter()
+                .chain(auth_events)
+                .map(|id| EventId::parse(id).unwrap())
+                .collect(),
             rejected: event.event.rejected,
+        }
+    }
+
+    /// See [`ABSENT_JOIN_RULES`].
+    fn absent_join_rules(&self) -> Self {
+        Self {
+            id: EventId::parse(ABSENT_JOIN_RULES).unwrap(),
+            room_id: self.room_id.clone(),
+            sender: self.sender.clone(),
+            origin_server_ts: self.origin_server_ts,
+            event_type: "m.room.join_rules".into(),
+            state_key: String::new(),
+            content: to_raw_value(&json!({ "join_rule": "invite" })).unwrap(),
+            prev_events: Vec::new(),
+            auth_events: Vec::new(),
+            rejected: false,
         }
     }
 }

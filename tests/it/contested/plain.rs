@@ -231,6 +231,7 @@ impl Plain {
             chain,
             auth_events: named,
         };
+        let wants_join_rules = event.pdu.wants_join_rules();
         let by_auth_events: State =
             auth_events.iter().filter_map(|&auth| Some((self.events[auth].pdu.key()?, auth))).collect();
         let is_create = event.pdu.is_at("m.room.create", "");
@@ -241,6 +242,9 @@ impl Plain {
         {
             event.verdict = Verdict::Rejected;
         }
+        // In resolutions they count before any others: those that the event names may be rejected by then.
+        let absent = wants_join_rules.then(absent_join_rules);
+        event.auth_events = absent.into_iter().chain(event.pdu.auth_events.iter().cloned()).collect();
         event.before = self.state_before(input);
         if let Some(before) = event.before {
             if event.verdict == Verdict::Accepted && !self.allows(&self.states[before], &event) {
