@@ -1,6 +1,6 @@
 //! The states around the events of the graph, held against the states after their prev events and against the log.
 
-use super::RoomCheck;
+use super::room::RoomCheck;
 use crate::{
     encoding::{
         event_row::{Kind, Remains, States},

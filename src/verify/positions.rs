@@ -1,7 +1,7 @@
 //! The order in which events were stored and placed, and the edges between them.
 
 use super::{
-    RoomCheck,
+    room::RoomCheck,
     streams::{RowStream, unless_damaged},
 };
 use crate::{
