@@ -11,7 +11,7 @@ use ruma_common::{OwnedServerName, room_version_rules::RoomVersionRules};
 use rustc_hash::FxHashMap;
 
 use super::{
-    outcome::{FirstVerdict, Input, Kind, Outcome, Parked, ParkedInput},
+    outcome::{FirstVerdict, Input, Kind, Outcome, Parked},
     pipeline::Processed,
     references::{Missing, parse_id},
     writer::{Draft, RoomWriter},
@@ -22,7 +22,7 @@ use crate::{
     ids::EventNid,
     tables::{
         PARKED,
-        rows::{ParkedRow, Role, Room, Want, put_parked},
+        rows::{ParkedRow, Role, Want, put_parked},
     },
 };
 
@@ -79,16 +79,17 @@ impl RoomWriter {
     pub(super) fn park(&mut self, pdu: &Pdu, input: &Input, missing: Missing) -> Result<Processed> {
         let mut draft = self.draft();
         let key = pdu.key();
-        let order = match self.unpark(&key, &mut draft)? {
-            Some(order) => order,
+        let (order, parked_at) = match self.unpark(&key, &mut draft)? {
+            Some(first) => first,
             None => {
                 let order = draft.head.last_parked.checked_add(1);
                 draft.head.last_parked = order.ok_or_else(|| Error::internal("a room parked 2^32 inputs"))?;
-                draft.head.last_parked
+                (draft.head.last_parked, draft.head.last_position)
             }
         };
         let row = ParkedRow {
             order,
+            parked_at,
             kind: match input.kind {
                 Kind::Outlier => 0,
                 Kind::Old => 1,
@@ -117,8 +118,9 @@ impl RoomWriter {
         Ok(Processed { outcome: Outcome::Parked(parked), sequence, landed: None })
     }
 
-    /// Forgets the parked input of an event, which is now decided or parked anew; gives its place in the order.
-    pub(super) fn unpark(&self, key: &EventKey, draft: &mut Draft) -> Result<Option<u32>> {
+    /// Forgets the parked input of an event, which is now decided or parked anew; gives its place in the order, and the
+    /// position at which it was parked.
+    pub(super) fn unpark(&self, key: &EventKey, draft: &mut Draft) -> Result<Option<(u32, u32)>> {
         if draft.head.counts.parked == 0 {
             return Ok(None);
         }
@@ -126,7 +128,7 @@ impl RoomWriter {
         self.delete_wait(&row, key, draft)?;
         draft.batch.delete(PARKED, keys::prev_children(self.room.nid, key));
         draft.head.counts.parked = draft.head.counts.parked.saturating_sub(1);
-        Ok(Some(row.order))
+        Ok(Some((row.order, row.parked_at)))
     }
 
     /// Decides, in the order of parking, everything that waited for an event which has arrived, and what waited for that
@@ -194,24 +196,9 @@ impl RoomWriter {
     }
 }
 
-/// A parked input, for those who ask what is wanted.
-pub fn parked_input(
-    room: &Room,
-    mut row: ParkedRow,
-    find: &dyn Fn(&str) -> Result<Option<EventNid>>,
-) -> Result<ParkedInput> {
-    let pdu = parked_pdu(&row, &room.rules)?;
-    let missing = std::mem::take(&mut row.missing);
-    let failed = row.failed.clone();
-    let input = input_of(row)?;
-    let missing = in_order_of_naming(missing, &pdu, &input, find)?;
-    let missing = missing.iter().map(|want| parse_id(&want.event_id)).collect::<Result<_>>()?;
-    Ok(ParkedInput { event_id: parse_id(pdu.event_id())?, input, missing, failed })
-}
-
 /// What an input lacks, in the order in which it names them: auth events, events of the supplied state, prev events; before
 /// the auth events and those of the state what is lacking of their auth chains, oldest first.
-fn in_order_of_naming(
+pub fn in_order_of_naming(
     missing: Vec<Want>,
     pdu: &Pdu,
     input: &Input,
@@ -243,12 +230,13 @@ fn bytes_of(row: &ParkedRow) -> usize {
 }
 
 /// The PDU of a parked input.
-fn parked_pdu(row: &ParkedRow, rules: &RoomVersionRules) -> Result<Pdu> {
+pub fn parked_pdu(row: &ParkedRow, rules: &RoomVersionRules) -> Result<Pdu> {
     let json = Json::parse(&row.pdu).map_err(|_| Error::internal("a parked PDU is not JSON"))?;
     Pdu::parse(json, rules)
 }
 
-fn input_of(row: ParkedRow) -> Result<Input> {
+/// A parked input, as it was submitted.
+pub fn input_of(row: ParkedRow) -> Result<Input> {
     let ParkedRow { kind, local, origin, state, pdu, .. } = row;
     let state = state.map(|state| state.iter().map(|event_id| parse_id(event_id)).collect::<Result<_>>());
     let origin = origin.map(|origin| {

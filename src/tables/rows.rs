@@ -64,6 +64,8 @@ pub struct Happening {
 pub struct ParkedRow {
     /// Its place in the order of parking.
     pub order: u32,
+    /// The newest position of its room when it was parked first; 0 in a room that had no events.
+    pub parked_at: u32,
     /// As `kind` of the input: 0 outlier, 1 old, 2 new.
     pub kind: u8,
     /// Whether this homeserver made the event.
