@@ -126,7 +126,7 @@ impl RoomCheck<'_, '_> {
             Some(_) => return Ok(()),
             // An unreadable event has been told of.
             None if self.facts.has(*event) => return Ok(()),
-            None => "which is not here",
+            None => "which is not in the store",
         };
         self.check.problem(table, key, format!("an entry names event {}, {what}", event.number()));
         Ok(())
