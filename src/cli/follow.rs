@@ -135,7 +135,7 @@ impl<'a> Follower<'a> {
 
     /// The lines of each file, by its place, whose room version nobody had told when they came. From here on such lines
     /// are reported.
-    pub(super) fn to_read_again(&mut self) -> BTreeMap<usize, LineSet> {
+    pub(super) fn take_unversioned(&mut self) -> BTreeMap<usize, LineSet> {
         let again = self.unversioned.take().unwrap_or_default();
         self.left = again.values().map(LineSet::len).sum();
         again

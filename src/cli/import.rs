@@ -162,7 +162,7 @@ impl Plan<'_> {
         let mut follower = Follower::new(server, &control, self.strict, watch, self.files.len() > 1, size);
         let reader = Reader { plan: &self, server, control: &control, with_identities };
         reader.read_and_follow(sources.iter().map(|source| (source, None)), &mut follower)?;
-        let again = follower.to_read_again();
+        let again = follower.take_unversioned();
         let again = sources.iter().filter_map(|source| Some((source, Some(again.get(&source.place)?))));
         reader.read_and_follow(again, &mut follower)?;
         server.settle()?;
