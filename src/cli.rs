@@ -6,26 +6,32 @@
 
 mod bench;
 mod demo;
+mod ending;
 mod event;
 mod export;
 mod follow;
 mod gc;
 mod history;
 mod import;
+mod lacks;
 mod lines;
 mod output;
+mod parked;
 mod purge;
+mod refused;
 mod room;
 mod scratch;
+mod source;
 mod state;
 mod stats;
 mod store;
 mod table;
+mod tally;
+mod under_way;
 mod verify;
 mod wrapper;
 
 use std::{
-    fmt,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -35,8 +41,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
-use self::{output::Output, store::Place};
-use crate::error::Error;
+use self::{
+    ending::{Ending, Failure, complain},
+    output::Output,
+    store::Place,
+};
 
 /// The arguments.
 #[derive(Debug, Parser)]
@@ -45,7 +54,9 @@ use crate::error::Error;
     version,
     about = "A room engine for Matrix: imports events, and tells what the state of a room was at each of them.",
     after_help = "Exit code: 0 done; 1 something is wrong with what was looked at; 2 usage, or nothing could be read.\n\
-                  Environment: ROOMSERVER_STORE stands in for --store; RUST_LOG sets what is logged (default: warn)."
+                  Environment: ROOMSERVER_STORE stands in for --store; RUST_LOG sets what is logged (default: warn).",
+    // Of a flag that is given twice the last one counts, so that scripts can add to what they were told.
+    args_override_self = true
 )]
 struct Arguments {
     /// Directory of the store [default: $ROOMSERVER_STORE, else ./roomserver-store]
@@ -71,6 +82,11 @@ enum Command {
     },
     /// Show an event: what was decided about it, and the PDU
     Event(event::Arguments),
+    /// List what is parked: inputs that wait for events which are not in the store, and what each waits for
+    Parked {
+        /// Only this room
+        room: Option<String>,
+    },
     /// Show the state of a room: the current one, or the one at an event
     State(state::Arguments),
     /// Compare two states of a room; ends with 1 if they differ
@@ -110,26 +126,6 @@ enum Command {
     },
 }
 
-/// How a command that did its work ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// All is well.
-    Right,
-    /// Something is wrong with what was looked at.
-    Wrong,
-}
-
-/// Why a command could not do its work.
-#[derive(Debug)]
-enum Failure {
-    /// The engine could not.
-    Engine(Error),
-    /// The answer could not be written.
-    Output(io::Error),
-    /// Something else.
-    Other(String),
-}
-
 /// Runs the tool with the process's arguments.
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -166,6 +162,7 @@ impl Arguments {
             Command::Rooms => room::list(&place, &mut output),
             Command::Room { room } => room::show(&place, &room, &mut output),
             Command::Event(arguments) => event::run(&place, &arguments, &mut output),
+            Command::Parked { room } => parked::run(&place, room.as_deref(), &mut output),
             Command::State(arguments) => state::run(&place, &arguments, &mut output),
             Command::Diff(arguments) => state::diff(&place, &arguments, &mut output),
             Command::History { room } => history::run(&place, &room, &mut output),
@@ -185,34 +182,5 @@ impl Arguments {
         }?;
         output.flush()?;
         Ok(ending)
-    }
-}
-
-/// Writes a line to stderr.
-fn complain(what: fmt::Arguments<'_>) {
-    // If stderr is gone, nobody can be told so.
-    let _gone = writeln!(io::stderr().lock(), "{what}");
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Engine(error) => error.fmt(f),
-            Self::Output(error) => write!(f, "the output cannot be written: {error}"),
-            Self::Other(what) => f.write_str(what),
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Engine(error)
-    }
-}
-
-/// Only what is written to stdout fails with this: other files name themselves.
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
     }
 }

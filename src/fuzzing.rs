@@ -37,11 +37,12 @@ use crate::{
 };
 
 mod beside;
+mod expect;
 mod made;
 #[cfg(test)]
 mod tests;
 
-use beside::Has;
+use self::{beside::Has, expect::ExpectValue as _};
 
 /// A door: gets any bytes, tells whether they were a value.
 pub type Door = fn(&[u8]) -> bool;
@@ -326,16 +327,4 @@ fn key_parts(bytes: &[u8]) -> Option<(KeyParts, &[u8])> {
 
 fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     bytes.split_first_chunk().map(|(number, rest)| (u32::from_be_bytes(*number), rest))
-}
-
-/// A value that must be there, in the one place of the crate whose panics are wanted.
-trait ExpectValue<T> {
-    fn expect_value(self, finding: &str) -> T;
-}
-
-impl<T> ExpectValue<T> for Option<T> {
-    #[expect(clippy::expect_used, reason = "a panic is how a fuzz target reports a finding")]
-    fn expect_value(self, finding: &str) -> T {
-        self.expect(finding)
-    }
 }

@@ -84,8 +84,7 @@ pub mod verify;
 pub use encoding::{event_row::Verdict, fingerprint::Fingerprint};
 pub use error::{Error, ErrorKind, Result};
 pub use input::{Backpressure, Durability, Limits, Ticket};
-pub use room::outcome::{
-    Accepted, FirstVerdict, Input, Kind, Outcome, Parked, ParkedInput, Position, StateChange, StateId,
-};
+pub use query::{Lack, ParkedInput, Role};
+pub use room::outcome::{Accepted, FirstVerdict, Input, Kind, Outcome, Parked, Position, StateChange, StateId};
 pub use server::{Options, RoomServer};
 pub use tables::rows::Membership;

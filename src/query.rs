@@ -2,6 +2,7 @@
 
 mod event;
 mod history;
+mod parked;
 mod snapshot;
 
 use std::sync::Arc;
@@ -11,24 +12,22 @@ use ruma_common::{OwnedEventId, OwnedRoomId, RoomVersionId};
 pub use self::{
     event::{Event, Standing},
     history::{HistoryEntry, Record},
+    parked::{Lack, ParkedInput},
     snapshot::{Diverged, Snapshot, StateEntry, StateIter},
 };
-pub use crate::state::difference::Since;
 use crate::{
     encoding::{event_key::EventKey, fingerprint::Fingerprint, head::RoomHead},
     error::{Error, Result},
     ids::{EventNid, SnapshotNid},
     kv::Read,
-    room::{
-        engine::Engine,
-        outcome::{ParkedInput, StateId},
-    },
+    room::{engine::Engine, outcome::StateId},
     state::source::StoredStates,
     tables::{
         interning::member_type,
         rows::{self, Membership, Rows},
     },
 };
+pub use crate::{state::difference::Since, tables::parked::Role};
 
 /// One consistent state of the store.
 pub struct View<'s> {
@@ -157,34 +156,9 @@ impl<'v> Room<'v> {
         self.head.extremities.iter().map(|extremity| self.event_id(*extremity)).collect()
     }
 
-    /// The current state: the resolution of the states after all forward extremities.
-    pub fn current_state(&self) -> Snapshot<'_> {
-        Snapshot::new(self, self.head.current.snapshot)
-    }
-
     /// The fingerprint of the current state, and the number of its keys.
     pub fn current_summary(&self) -> (Fingerprint, u32) {
         (self.head.current.fingerprint, self.head.current.len)
-    }
-
-    /// The state of this token.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` if the token is of another room, of a state that this view does not have yet, or of one that was
-    /// collected.
-    pub fn state(&self, id: StateId) -> Result<Snapshot<'_>> {
-        if id.room != self.row.nid || id.snapshot.number() > self.head.last_snapshot {
-            return Err(Error::not_found(format!("room {} has no such state here", self.row.id)));
-        }
-        if !id.snapshot.is_empty() {
-            let is_gone =
-                id.snapshot.number() <= self.head.collected.snapshots || self.states().is_gone(id.snapshot)?;
-            if is_gone {
-                return Err(Error::not_found(format!("the state of room {} was collected", self.row.id)));
-            }
-        }
-        Ok(Snapshot::new(self, id.snapshot))
     }
 
     /// How many users stand to the room in each way. Reads the room's members.
@@ -206,21 +180,6 @@ impl<'v> Room<'v> {
             Ok(())
         })?;
         Ok(counts)
-    }
-
-    /// The inputs that wait for other events, in the order in which they came.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` or `Unavailable`, as for every read.
-    pub fn parked(&self) -> Result<Vec<ParkedInput>> {
-        let rows = self.view.rows();
-        let mut parked = Vec::new();
-        for (_, key) in rows.all_parked(self.row.nid)? {
-            let Some(row) = rows.parked(self.row.nid, &key)? else { continue };
-            parked.push(crate::room::parking::parked_input(&self.row, row, &|event_id| self.find(event_id))?);
-        }
-        Ok(parked)
     }
 
     pub(crate) fn find(&self, event_id: &str) -> Result<Option<EventNid>> {

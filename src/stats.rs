@@ -170,7 +170,7 @@ impl View<'_> {
     ///
     /// `NotFound` if the room is not here; `Corrupt` or `Unavailable`, as for every read.
     pub fn room_stats(&self, room_id: &str) -> Result<Stats> {
-        let unknown = || Error::not_found(format!("room {room_id} is not here"));
+        let unknown = || Error::not_found(format!("room {room_id} is not in the store"));
         let room = self.rows().room_by_id(room_id)?.ok_or_else(unknown)?;
         let head = self.rows().head(room.nid)?;
         let mut stats = Stats::default();

@@ -20,6 +20,8 @@ mod names;
 mod parked;
 mod positions;
 mod replay;
+mod report;
+mod room;
 mod rooms;
 mod server_wide;
 mod streams;
@@ -27,71 +29,13 @@ mod streams;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
-
+pub use self::report::{Problem, Report};
 use self::{
-    facts::Facts,
-    log::Log,
-    names::{EventNames, check_names},
+    names::check_names,
+    room::RoomCheck,
     streams::{Check, unless_damaged},
 };
-use crate::{
-    encoding::{
-        head::RoomHead,
-        list::{BlockNid, Fence},
-    },
-    error::Result,
-    ids::SnapshotNid,
-    kv::Read,
-    server::RoomServer,
-    state::source::{StateCaches, StoredStates},
-    tables::{interning::Interner, rows::Room},
-};
-
-/// A row that is not what the rest of the store says that it must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The room whose check found it; `None` in tables that belong to no room.
-    pub room: Option<String>,
-    /// The table's name.
-    pub table: &'static str,
-    /// The key, as stored, or as it would be if the row were there.
-    pub key: Vec<u8>,
-    /// What is wrong.
-    pub what: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(room) = &self.room {
-            write!(f, "room {room}, ")?;
-        }
-        write!(f, "table {}, key ", self.table)?;
-        for byte in &self.key {
-            write!(f, "{byte:02x}")?;
-        }
-        write!(f, ": {}", self.what)
-    }
-}
-
-/// What [`RoomServer::verify`] looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Report {
-    /// Rooms.
-    pub rooms: u64,
-    /// Events, outliers included.
-    pub events: u64,
-    /// Snapshots: rows of the change logs.
-    pub snapshots: u64,
-    /// Blocks of state entries.
-    pub blocks: u64,
-    /// Problems that were found.
-    pub problems: u64,
-}
+use crate::{error::Result, kv::Read, server::RoomServer, state::source::StateCaches, tables::interning::Interner};
 
 /// Bytes of packs, lists and blocks that are kept in memory.
 const STATE_MEMORY: usize = 16 << 20;
@@ -139,43 +83,7 @@ fn verify(read: &dyn Read, found: &mut dyn FnMut(&Problem)) -> Result<Report> {
     Ok(check.report())
 }
 
-/// The check of one room.
-struct RoomCheck<'c, 'a> {
-    check: &'c mut Check<'a>,
-    room: &'c Room,
-    names: EventNames<'c>,
-    caches: &'c StateCaches,
-    states: StoredStates<'c>,
-    /// The room's head; `None` if it cannot be read.
-    head: Option<RoomHead>,
-    facts: Facts,
-    log: Log,
-    /// What the lists say of each block, and the first list that does.
-    blocks: BTreeMap<BlockNid, (Fence, SnapshotNid)>,
-    /// Lists that are due and not built, and those that cannot be read.
-    absent_lists: BTreeSet<SnapshotNid>,
-    /// Lists that are due and not built: some of their blocks may be there.
-    unbuilt: BTreeSet<SnapshotNid>,
-}
-
-impl<'c, 'a: 'c> RoomCheck<'c, 'a> {
-    fn new(check: &'c mut Check<'a>, room: &'c Room, interner: &'c Interner, caches: &'c StateCaches) -> Self {
-        let read = check.read();
-        Self {
-            check,
-            room,
-            names: EventNames::new(read, room, interner),
-            caches,
-            states: StoredStates::new(read, caches, room.nid, SnapshotNid::EMPTY),
-            head: None,
-            facts: Facts::default(),
-            log: Log::default(),
-            blocks: BTreeMap::new(),
-            absent_lists: BTreeSet::new(),
-            unbuilt: BTreeSet::new(),
-        }
-    }
-
+impl RoomCheck<'_, '_> {
     /// Each step relies on what those before it have gathered.
     fn run(mut self) -> Result<()> {
         self.check_head_row()?;

@@ -12,7 +12,7 @@ use clap::{Subcommand, builder::RangedU64ValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    Ending, Failure,
+    ending::{Ending, Failure},
     output::{Output, Style},
     scratch::Scratch,
     table::{Column, Table},

@@ -10,13 +10,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ending, Failure,
+    ending::{Ending, Failure},
     follow::Watch,
-    import::{Plan, Tally, now},
+    import::{Plan, now},
     output::{Output, Style, grouped},
     scratch::Scratch,
     store::Place,
     table::{Cell, Column, Table},
+    tally::Tally,
 };
 use crate::{
     input::Durability,

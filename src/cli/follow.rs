@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal, Write},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use crossbeam_channel::{Receiver, Sender};
@@ -11,14 +11,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{
-    Failure, complain,
-    import::{Control, Sent, Tally, What},
+    ending::{Failure, complain},
+    lacks::ShownLack,
     output::{Output, grouped},
+    refused::{Identity, Refused},
+    source::{LineSet, Source},
+    tally::Tally,
+    under_way::{Control, Sent, Submitted, What},
 };
 use crate::{
-    encoding::event_row::Verdict,
     error::{Error, ErrorKind},
-    query::Standing,
+    query::{Role, Standing},
     room::outcome::{Kind, Outcome, Position},
     server::RoomServer,
 };
@@ -41,10 +44,15 @@ pub(super) struct Follower<'a> {
     watch: Watch<'a>,
     /// Whether a line must name its file.
     several_files: bool,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     tally: Tally,
     undecided: BTreeMap<Box<str>, Undecided>,
     lines: u64,
+    refused: Refused,
+    /// The lines of each file, by its place, that wait to be read again; none if this is the last time.
+    unversioned: Option<BTreeMap<usize, LineSet>>,
+    /// How many of the lines that are to be read again are left.
+    left: u64,
 }
 
 /// Events of one room whose lines are counted when the import ends: their IDs, each with a line feed after it.
@@ -55,7 +63,7 @@ struct Undecided {
 }
 
 /// What is told of a line.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct EachLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
@@ -64,8 +72,15 @@ struct EachLine<'a> {
     outcome: &'a str,
     position: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lacks: Option<Vec<ShownLack<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
+
+/// How much of what an event lacks is told to a person.
+const LACKS_SHOWN: usize = 4;
 
 impl<'a> Follower<'a> {
     /// Follows an import; `size` is that of its files, if it is known.
@@ -77,7 +92,7 @@ impl<'a> Follower<'a> {
         several_files: bool,
         size: Option<u64>,
     ) -> Self {
-        let bar = matches!(watch, Watch::Progress).then(|| progress_bar(size)).flatten();
+        let bar = matches!(watch, Watch::Progress).then(|| Bar::new(size)).flatten();
         Self {
             server,
             control,
@@ -88,47 +103,62 @@ impl<'a> Follower<'a> {
             tally: Tally::default(),
             undecided: BTreeMap::new(),
             lines: 0,
+            refused: Refused::default(),
+            unversioned: (!strict).then(BTreeMap::new),
+            left: 0,
         }
     }
 
     /// Reports every line that is sent, until all are done. After a failure the rest is waited for and not reported.
     pub(super) fn follow(&mut self, sent: &Receiver<Sent>, done: &Sender<()>) -> Result<(), Failure> {
         let mut ending = Ok(());
-        for Sent { file, line, what } in sent {
+        for Sent { source, line, what } in sent {
             if ending.is_ok() {
-                ending = self.line(&file, line, what);
+                ending = self.line(&source, line, what);
                 if ending.is_err() {
                     self.control.stop.store(true, Ordering::Release);
                 }
-            } else if let What::Taken { ticket, .. } = what {
+            } else if let What::Submitted(Submitted { ticket: Ok(ticket), .. }) = what {
                 // It was taken, and is decided whether or not somebody asks.
                 let _unreported = ticket.wait();
             }
             // A full channel holds a token already.
             let _full = done.try_send(());
             self.lines = self.lines.saturating_add(1);
-            if let Some(bar) = self.bar.as_ref().filter(|_| self.lines.is_multiple_of(64)) {
+            if let Some(Bar(bar)) = self.bar.as_ref().filter(|_| self.lines.is_multiple_of(64)) {
                 bar.set_position(self.control.bytes_read.load(Ordering::Relaxed));
                 bar.set_message(grouped(self.lines));
             }
         }
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
         ending
     }
 
-    fn line(&mut self, file: &str, line: u64, what: What) -> Result<(), Failure> {
+    /// The lines of each file, by its place, whose room version nobody had told when they came. From here on such lines
+    /// are reported.
+    pub(super) fn take_unversioned(&mut self) -> BTreeMap<usize, LineSet> {
+        let again = self.unversioned.take().unwrap_or_default();
+        self.left = again.values().map(LineSet::len).sum();
+        again
+    }
+
+    fn line(&mut self, source: &Arc<Source>, line: u64, what: What) -> Result<(), Failure> {
+        if !matches!(what, What::Unreadable(_)) {
+            self.left = self.left.saturating_sub(1);
+        }
         match what {
-            What::Taken { ticket, kind, room_id } => match ticket.wait() {
-                Ok(outcome) => self.outcome(file, line, &outcome, kind, room_id),
-                Err(error) => self.failed(file, line, error, room_id.as_deref()),
-            },
-            What::Failed { error, room_id } => self.failed(file, line, error, room_id.as_deref()),
-            What::Invalid(why) => self.invalid(file, line, &why),
+            What::Submitted(Submitted { ticket, kind, room_id, has_version, identity }) => {
+                match ticket.and_then(crate::input::Ticket::wait) {
+                    Ok(outcome) => self.outcome(source, line, &outcome, kind, room_id),
+                    Err(error) if error.kind() == ErrorKind::NotFound && !has_version => {
+                        self.unversioned(source, line, &error, identity.as_ref())
+                    }
+                    Err(error) => self.failed(source, line, error, room_id.as_deref(), identity.as_ref()),
+                }
+            }
+            What::Invalid { why, identity } => self.invalid(source, line, &why, identity.as_ref()),
             What::Unreadable(why) => {
                 self.tally.unreadable += 1;
-                let place = if line == 0 { file.to_owned() } else { format!("{file}:{line}") };
+                let place = if line == 0 { source.name.clone() } else { format!("{}:{line}", source.name) };
                 self.complain(format_args!("{place}: {why}"));
                 self.stop_if_strict();
                 Ok(())
@@ -138,7 +168,7 @@ impl<'a> Follower<'a> {
 
     fn outcome(
         &mut self,
-        file: &str,
+        source: &Arc<Source>,
         line: u64,
         outcome: &Outcome,
         kind: Kind,
@@ -169,28 +199,76 @@ impl<'a> Follower<'a> {
             Outcome::Rejected { .. } => self.tally.rejected += 1,
             Outcome::Parked(_) => push_line(&mut self.undecided.entry(room_id()).or_default().parked, event_id),
         }
-        let position = outcome.position().map(Position::number);
-        self.each(EachLine { file: Some(file), line, event_id: Some(event_id), outcome: word, position, error: None })
+        let Watch::Each(output) = &mut self.watch else { return Ok(()) };
+        let reason = match outcome {
+            Outcome::SoftFailed { reason, .. } | Outcome::Rejected { reason, .. } => Some(&**reason),
+            _ => None,
+        };
+        let several_files = self.several_files;
+        let each = EachLine {
+            file: Some(&source.name),
+            line,
+            event_id: Some(event_id),
+            outcome: word,
+            position: outcome.position().map(Position::number),
+            reason,
+            lacks: lacks(outcome, &self.refused, several_files),
+            error: None,
+        };
+        tell(each, several_files, output)
+    }
+
+    /// A line of an unknown room whose version nobody told: its create event may come later. It is read again then, if that
+    /// is possible.
+    fn unversioned(
+        &mut self,
+        source: &Arc<Source>,
+        line: u64,
+        error: &Error,
+        identity: Option<&Identity>,
+    ) -> Result<(), Failure> {
+        if let Some(lines) = self.unversioned.as_mut().filter(|_| source.size.is_some()) {
+            lines.entry(source.place).or_default().push(line);
+            return Ok(());
+        }
+        self.invalid(source, line, &format!("{error}; tell it with --room-version"), identity)
     }
 
     /// A line of which the engine made nothing: it is invalid, or its room is out of order, or the whole store is.
-    fn failed(&mut self, file: &str, line: u64, error: Error, room_id: Option<&str>) -> Result<(), Failure> {
+    fn failed(
+        &mut self,
+        source: &Arc<Source>,
+        line: u64,
+        error: Error,
+        room_id: Option<&str>,
+        identity: Option<&Identity>,
+    ) -> Result<(), Failure> {
         if error.kind() == ErrorKind::Unavailable {
             let rooms = self.server.quarantined();
             if !rooms.iter().any(|(room, _)| room_id.is_none_or(|room_id| room == room_id)) {
-                return Err(error.context(format!("{file}:{line}")).into());
+                return Err(error.context(format!("{}:{line}", source.name)).into());
             }
         }
-        self.invalid(file, line, &error.to_string())
+        self.invalid(source, line, &error.to_string(), identity)
     }
 
-    fn invalid(&mut self, file: &str, line: u64, why: &str) -> Result<(), Failure> {
+    fn invalid(
+        &mut self,
+        source: &Arc<Source>,
+        line: u64,
+        why: &str,
+        identity: Option<&Identity>,
+    ) -> Result<(), Failure> {
         self.tally.invalid += 1;
-        self.complain(format_args!("{file}:{line}: {why}"));
+        self.complain(format_args!("{}:{line}: {why}", source.name));
         self.stop_if_strict();
-        let each =
-            EachLine { file: Some(file), line, event_id: None, outcome: "invalid", position: None, error: Some(why) };
-        self.each(each)
+        if let Some(identity) = identity {
+            self.refused.add(identity, &self.server.view(), source, line);
+        }
+        let Watch::Each(output) = &mut self.watch else { return Ok(()) };
+        let file = Some(&*source.name);
+        let each = EachLine { file, line, outcome: "invalid", error: Some(why), ..EachLine::default() };
+        tell(each, self.several_files, output)
     }
 
     fn stop_if_strict(&self) {
@@ -201,31 +279,28 @@ impl<'a> Follower<'a> {
 
     fn complain(&self, what: std::fmt::Arguments<'_>) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| complain(what)),
+            Some(Bar(bar)) => bar.suspend(|| complain(what)),
             None => complain(what),
         }
-    }
-
-    fn each(&mut self, mut each: EachLine<'_>) -> Result<(), Failure> {
-        let Watch::Each(output) = &mut self.watch else { return Ok(()) };
-        if output.json {
-            each.file = each.file.filter(|_| self.several_files);
-            output.object(&each)?;
-        } else {
-            let (file, about) = (each.file.unwrap_or_default(), each.event_id.or(each.error).unwrap_or_default());
-            writeln!(output, "{file}:{}: {} {about}", each.line, each.outcome.replace('_', "-"))?;
-        }
-        output.flush()?;
-        Ok(())
     }
 
     /// Looks up what the end of the import left undecided, and gives the counts.
     pub(super) fn tally(self) -> Result<Tally, Failure> {
         let mut tally = self.tally;
+        // Lines that were read once and could not be read again.
+        tally.invalid += self.left;
         let view = self.server.view();
         for (room_id, undecided) in &self.undecided {
-            let gone = || Error::internal(format!("what was imported into room {room_id} is not there"));
-            let room = view.room(room_id)?.ok_or_else(gone)?;
+            let gone = || Error::internal(format!("what was imported into room {room_id} is not in the store"));
+            let Some(room) = view.room(room_id)? else {
+                // It has not begun: nothing but parked inputs can be here.
+                let parked = undecided.parked.lines().count() as u64;
+                if !undecided.outliers.is_empty() || parked > view.parked(Some(room_id))?.len() as u64 {
+                    return Err(gone().into());
+                }
+                tally.parked = tally.parked.saturating_add(parked);
+                continue;
+            };
             for event_id in undecided.parked.lines() {
                 let Standing { stored, parked } = room.standing(event_id)?;
                 let stored = if parked { None } else { Some(stored.ok_or_else(gone)?) };
@@ -239,18 +314,50 @@ impl<'a> Follower<'a> {
     }
 }
 
-impl Tally {
-    /// Counts a line by its event as it is stored; `None` if it is parked.
-    fn count(&mut self, stored: Option<&(Kind, Verdict)>) {
-        let count = match stored {
-            None => &mut self.parked,
-            Some((Kind::Outlier, _)) => &mut self.outliers,
-            Some((_, Verdict::Accepted)) => &mut self.accepted,
-            Some((_, Verdict::SoftFailed(_))) => &mut self.soft_failed,
-            Some((_, Verdict::Rejected(_))) => &mut self.rejected,
-        };
-        *count = count.saturating_add(1);
+/// What a parked event lacks, in the order in which it names that, with the invalid lines that had it.
+fn lacks<'a>(outcome: &'a Outcome, refused: &'a Refused, several_files: bool) -> Option<Vec<ShownLack<'a>>> {
+    let Outcome::Parked(parked) = outcome else { return None };
+    let sorts =
+        [(&parked.missing_auth, Role::Auth), (&parked.missing_state, Role::State), (&parked.missing_prev, Role::Prev)];
+    let lacks = sorts.into_iter().flat_map(|(ids, role)| ids.iter().map(move |id| ShownLack::new(id, role)));
+    let with_line = |mut lack: ShownLack<'a>| {
+        if let Some((source, line)) = refused.line_of(lack.event_id) {
+            lack.invalid_line = Some(line);
+            lack.invalid_file = several_files.then_some(&*source.name);
+        }
+        lack
+    };
+    Some(lacks.map(with_line).collect())
+}
+
+fn tell(mut each: EachLine<'_>, several_files: bool, output: &mut Output) -> Result<(), Failure> {
+    if output.json {
+        each.file = each.file.filter(|_| several_files);
+        output.object(&each)?;
+    } else {
+        let EachLine { file, line, event_id, outcome, reason, lacks, error, .. } = each;
+        let (file, about) = (file.unwrap_or_default(), event_id.or(error).unwrap_or_default());
+        write!(output, "{file}:{line}: {} {about}", outcome.replace('_', "-"))?;
+        if let Some(reason) = reason {
+            write!(output, ": {reason}")?;
+        }
+        let lacks = lacks.unwrap_or_default();
+        for (place, lack) in lacks.iter().take(LACKS_SHOWN).enumerate() {
+            let ShownLack { event_id, invalid_line, invalid_file, .. } = lack;
+            write!(output, "{} {} {event_id}", if place == 0 { ": lacks" } else { "," }, lack.role_text())?;
+            match (invalid_line, invalid_file) {
+                (Some(line), Some(file)) => write!(output, " (invalid: {file}:{line})")?,
+                (Some(line), None) => write!(output, " (invalid: line {line})")?,
+                (None, _) => {}
+            }
+        }
+        if lacks.len() > LACKS_SHOWN {
+            write!(output, " and {} more", grouped(lacks.len().saturating_sub(LACKS_SHOWN) as u64))?;
+        }
+        writeln!(output)?;
     }
+    output.flush()?;
+    Ok(())
 }
 
 fn push_line(text: &mut String, line: &str) {
@@ -258,15 +365,26 @@ fn push_line(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// A bar on stderr, if it is a terminal.
-fn progress_bar(size: Option<u64>) -> Option<ProgressBar> {
-    if !io::stderr().is_terminal() {
-        return None;
+/// A bar on stderr, which goes when it is dropped.
+struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar, if stderr is a terminal.
+    fn new(size: Option<u64>) -> Option<Self> {
+        if !io::stderr().is_terminal() {
+            return None;
+        }
+        let (bar, template) = match size {
+            Some(size) => (ProgressBar::new(size), "{bar:40} {percent:>3} %  {msg} lines  {elapsed}, {eta} left"),
+            None => (ProgressBar::no_length(), "{spinner} {bytes}  {msg} lines  {elapsed}"),
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        Some(Self(bar.with_style(style)))
     }
-    let (bar, template) = match size {
-        Some(size) => (ProgressBar::new(size), "{bar:40} {percent:>3} %  {msg} lines  {elapsed}, {eta} left"),
-        None => (ProgressBar::no_length(), "{spinner} {bytes}  {msg} lines  {elapsed}"),
-    };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    Some(bar.with_style(style))
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
 }

@@ -6,7 +6,7 @@ use ruma_common::OwnedEventId;
 use serde::Serialize;
 
 use super::{
-    Ending, Failure,
+    ending::{Ending, Failure},
     output::{Output, bytes, grouped},
     purge::{progress_bar, show_progress},
     store::Place,

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
@@ -18,17 +18,21 @@ use ruma_common::RoomVersionId;
 use serde::Serialize;
 
 use super::{
-    Ending, Failure,
+    ending::{Ending, Failure},
     follow::{Follower, Watch},
     lines::{LINE_BYTES_MAX, Lines, Unreadable},
     output::{Output, grouped},
+    refused::Identity,
+    source::{LineSet, Source},
     store::Place,
+    tally::Tally,
+    under_way::{Control, Sent, Submitted, What},
 };
 use crate::{
-    error::{Error, ErrorKind},
+    error::ErrorKind,
     import_line,
-    input::{Durability, Ticket},
-    room::outcome::{Input, Kind},
+    input::Durability,
+    room::outcome::Input,
     server::{Options, RoomServer},
 };
 
@@ -57,49 +61,6 @@ pub(super) struct Plan<'a> {
     pub(super) room_version: Option<&'a RoomVersionId>,
     pub(super) strict: bool,
     pub(super) watch: Watch<'a>,
-}
-
-/// What came of the lines: each is counted once, by its state when the import ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Tally {
-    pub(super) accepted: u64,
-    pub(super) duplicate: u64,
-    pub(super) soft_failed: u64,
-    pub(super) rejected: u64,
-    pub(super) parked: u64,
-    pub(super) outliers: u64,
-    pub(super) invalid: u64,
-    /// Files that could not be read to their end: not lines.
-    pub(super) unreadable: u64,
-}
-
-/// A line under way.
-pub(super) struct Sent {
-    /// The file's name.
-    pub(super) file: Arc<str>,
-    /// The number of the line in it.
-    pub(super) line: u64,
-    pub(super) what: What,
-}
-
-/// What became of a line so far.
-pub(super) enum What {
-    /// It was taken.
-    Taken { ticket: Ticket, kind: Kind, room_id: Option<Box<str>> },
-    /// It is invalid.
-    Invalid(String),
-    /// The engine could not take it.
-    Failed { error: Error, room_id: Option<Box<str>> },
-    /// The file cannot be read from here on, and nothing of the line was.
-    Unreadable(String),
-}
-
-/// How the two threads talk to each other.
-pub(super) struct Control {
-    /// Set by the follower to end the reading.
-    pub(super) stop: AtomicBool,
-    /// Bytes read of the files.
-    pub(super) bytes_read: Arc<AtomicU64>,
 }
 
 #[derive(Serialize)]
@@ -186,96 +147,141 @@ fn summarise(tally: &Tally, seconds: f64, output: &mut Output) -> Result<(), Fai
     Ok(())
 }
 
-impl Tally {
-    /// The lines: all that were not empty.
-    pub(super) fn lines(&self) -> u64 {
-        let Self { accepted, duplicate, soft_failed, rejected, parked, outliers, invalid, .. } = self;
-        accepted + duplicate + soft_failed + rejected + parked + outliers + invalid
-    }
-}
-
 impl Plan<'_> {
     /// Imports the files; ends when all of it is decided as far as it can be, and on stable storage.
+    ///
+    /// A line of a room whose version nobody has told yet is left until all files were read: by then the create event may
+    /// have come. Then the files with such lines are read once more, and of them only these lines.
     pub(super) fn carry_out(mut self, server: &RoomServer) -> Result<Tally, Failure> {
-        let (sender, sent) = bounded(WINDOW);
-        // A token for each line that is done; one that nobody has taken yet says all that a second one would.
-        let (done, tokens) = bounded(1);
         let control = Control { stop: AtomicBool::new(false), bytes_read: Arc::default() };
         let watch = std::mem::replace(&mut self.watch, Watch::Nothing);
-        let mut follower = Follower::new(server, &control, self.strict, watch, self.files.len() > 1, self.size());
-        let followed = std::thread::scope(|scope| {
-            let follower = &mut follower;
-            // Both ends go with the follower: if it panics, the reader finds out.
-            let following = scope.spawn(move || follower.follow(&sent, &done));
-            self.read(server, &control, &sender, &tokens);
-            drop(sender);
-            following.join().unwrap_or_else(|_| Err(Failure::Other("the follower of the import panicked".to_owned())))
-        });
-        followed?;
+        let sources: Vec<Arc<Source>> =
+            self.files.iter().zip(0..).map(|(path, place)| Arc::new(Source::new(path, place))).collect();
+        let size = sources.iter().map(|source| source.size).sum();
+        let with_identities = matches!(watch, Watch::Each(_));
+        let mut follower = Follower::new(server, &control, self.strict, watch, self.files.len() > 1, size);
+        let reader = Reader { plan: &self, server, control: &control, with_identities };
+        reader.read_and_follow(sources.iter().map(|source| (source, None)), &mut follower)?;
+        let again = follower.take_unversioned();
+        let again = sources.iter().filter_map(|source| Some((source, Some(again.get(&source.place)?))));
+        reader.read_and_follow(again, &mut follower)?;
         server.settle()?;
         follower.tally()
     }
+}
 
-    /// Bytes of all files; `None` if standard input is among them.
-    fn size(&self) -> Option<u64> {
-        self.files.iter().map(|file| fs::metadata(file).ok().filter(fs::Metadata::is_file).map(|file| file.len())).sum()
-    }
+/// Reads and submits lines.
+struct Reader<'a> {
+    plan: &'a Plan<'a>,
+    server: &'a RoomServer,
+    control: &'a Control,
+    /// Whether somebody wants to know which events the invalid lines had.
+    with_identities: bool,
+}
 
-    /// Reads all lines and submits them. What becomes of them is the follower's business.
-    fn read(&self, server: &RoomServer, control: &Control, sender: &Sender<Sent>, tokens: &Receiver<()>) {
-        for path in self.files {
-            let file: Arc<str> =
-                if path.as_os_str() == "-" { "stdin".into() } else { path.display().to_string().into() };
-            let send = |line, what| {
-                // The follower is gone only if it panicked.
-                let is_gone = sender.send(Sent { file: file.clone(), line, what }).is_err();
-                if self.strict && !is_gone {
-                    // No line must follow an invalid one: wait for this one's outcome.
-                    let _gone = tokens.recv();
-                }
-                is_gone || control.stop.load(Ordering::Acquire)
-            };
-            let mut lines = match Lines::open(path, control.bytes_read.clone()) {
-                Ok(lines) => lines,
-                Err(error) => {
-                    if send(0, What::Unreadable(format!("cannot be read: {error}"))) {
-                        return;
-                    }
-                    continue;
-                }
-            };
-            while let Some(what) = self.next(server, control, &mut lines, tokens) {
-                let is_end = matches!(what, Step::End(_));
-                let (Step::End(what) | Step::Line(what)) = what;
-                if send(lines.number(), what) {
-                    return;
-                }
-                if is_end {
+impl Reader<'_> {
+    /// Reads files, or only some lines of each, and follows what comes of them.
+    fn read_and_follow<'s>(
+        &self,
+        sources: impl Iterator<Item = (&'s Arc<Source>, Option<&'s LineSet>)>,
+        follower: &mut Follower<'_>,
+    ) -> Result<(), Failure> {
+        let (sender, sent) = bounded(WINDOW);
+        // A token for each line that is done; one that nobody has taken yet says all that a second one would.
+        let (done, tokens) = bounded(1);
+        std::thread::scope(|scope| {
+            // Both ends go with the follower: if it panics, the reader finds out.
+            let following = scope.spawn(move || follower.follow(&sent, &done));
+            for (source, only) in sources {
+                if !self.read(source, only, &sender, &tokens) {
                     break;
                 }
             }
-        }
+            drop(sender);
+            following.join().unwrap_or_else(|_| Err(Failure::Other("the follower of the import panicked".to_owned())))
+        })
     }
 
-    /// Reads the next line that is not empty, and submits it.
-    fn next(&self, server: &RoomServer, control: &Control, lines: &mut Lines, tokens: &Receiver<()>) -> Option<Step> {
+    /// Reads the lines of a file and submits them; `false` if nothing more is to be read. What becomes of them is the
+    /// follower's business.
+    fn read(&self, source: &Arc<Source>, only: Option<&LineSet>, sender: &Sender<Sent>, tokens: &Receiver<()>) -> bool {
+        let send = |line, what| {
+            // The follower is gone only if it panicked.
+            let is_gone = sender.send(Sent { source: source.clone(), line, what }).is_err();
+            if self.plan.strict && !is_gone {
+                // No line must follow an invalid one: wait for this one's outcome.
+                let _gone = tokens.recv();
+            }
+            !is_gone && !self.control.stop.load(Ordering::Acquire)
+        };
+        let mut lines = match Lines::open(&source.path, self.control.bytes_read.clone()) {
+            Ok(lines) => lines,
+            Err(error) => return send(0, What::Unreadable(format!("cannot be read: {error}"))),
+        };
+        while let Some(step) = self.next(&mut lines, only, tokens) {
+            let is_end = matches!(step, Step::End(_));
+            let (Step::End(what) | Step::Line(what)) = step;
+            if !send(lines.number(), what) {
+                return false;
+            }
+            if is_end {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Reads the next line that is not empty and is wanted, and submits it.
+    fn next(&self, lines: &mut Lines, only: Option<&LineSet>, tokens: &Receiver<()>) -> Option<Step> {
+        let version = self.plan.room_version;
         loop {
+            if only.is_some_and(|only| only.last().is_none_or(|last| lines.number() >= last)) {
+                return None;
+            }
+            let number = lines.number().saturating_add(1);
             let line = match lines.next()? {
+                Ok(_) if only.is_some_and(|only| !only.contains(number)) => continue,
                 Ok(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
                 Ok(line) => line,
+                Err(Unreadable::TooLong) if only.is_some() => continue,
                 Err(Unreadable::TooLong) => {
-                    return Some(Step::Line(What::Invalid(format!("the line has more than {LINE_BYTES_MAX} bytes"))));
+                    let why = format!("the line has more than {LINE_BYTES_MAX} bytes");
+                    return Some(Step::Line(What::Invalid { why, identity: None }));
                 }
                 Err(Unreadable::Failed { error, is_torn }) => {
                     let why = format!("cannot be read on: {error}");
-                    return Some(Step::End(if is_torn { What::Invalid(why) } else { What::Unreadable(why) }));
+                    let is_line = is_torn && only.is_none();
+                    return Some(Step::End(match is_line {
+                        true => What::Invalid { why, identity: None },
+                        false => What::Unreadable(why),
+                    }));
                 }
             };
-            return Some(Step::Line(match import_line::parse(line, self.room_version) {
-                Ok(import_line::Line { input, room_id }) => submit(server, control, &input, room_id, tokens),
-                Err(why) => What::Invalid(why),
+            return Some(Step::Line(match import_line::parse(line, version) {
+                Ok(line) => What::Submitted(self.submit(line, tokens)),
+                Err(why) => {
+                    let identity = if self.with_identities { Identity::of_line(line, version) } else { None };
+                    What::Invalid { why, identity }
+                }
             }));
         }
+    }
+
+    fn submit(&self, line: import_line::Line, tokens: &Receiver<()>) -> Submitted {
+        let import_line::Line { input, room_id } = line;
+        let ticket = loop {
+            match self.server.submit(input.clone()) {
+                Err(error) if error.kind() == ErrorKind::Busy && !self.control.stop.load(Ordering::Acquire) => {
+                    // The queue holds lines of this import, and a token comes when one of them is done.
+                    let _gone = tokens.recv();
+                }
+                done => break done,
+            }
+        };
+        let Input { kind, event_id, pdu, room_version, .. } = input;
+        let has_version = room_version.is_some();
+        let identity = self.with_identities.then(|| Identity::new(event_id, pdu, room_version));
+        Submitted { ticket, kind, room_id, has_version, identity }
     }
 }
 
@@ -284,26 +290,6 @@ enum Step {
     Line(What),
     /// It cannot be read on.
     End(What),
-}
-
-fn submit(
-    server: &RoomServer,
-    control: &Control,
-    input: &Input,
-    room_id: Option<Box<str>>,
-    tokens: &Receiver<()>,
-) -> What {
-    let kind = input.kind;
-    loop {
-        match server.submit(input.clone()) {
-            Ok(ticket) => return What::Taken { ticket, kind, room_id },
-            Err(error) if error.kind() == ErrorKind::Busy && !control.stop.load(Ordering::Acquire) => {
-                // The queue holds lines of this import, and a token comes when one of them is done.
-                let _gone = tokens.recv();
-            }
-            Err(error) => return What::Failed { error, room_id },
-        }
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the time decides nothing: it is told to whoever asked for the import")]

@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{
-    Ending, Failure,
+    ending::{Ending, Failure},
     output::{Output, bytes, grouped},
     store::Place,
 };

@@ -6,7 +6,7 @@ use ruma_common::OwnedEventId;
 use serde::Serialize;
 
 use super::{
-    Ending, Failure,
+    ending::{Ending, Failure},
     output::{Output, Style, grouped},
     store::{Place, unknown_room},
     table::{Column, Table},
@@ -31,6 +31,7 @@ struct ShownRoom<'a> {
     rejected: u32,
     soft_failed: u32,
     parked: u32,
+    lacks: &'a [OwnedEventId],
     state: String,
     state_len: u32,
     members: Members,
@@ -80,6 +81,7 @@ pub(super) fn show(place: &Place, room_id: &str, output: &mut Output) -> Result<
     let MemberCounts { join, invite, leave, ban, knock } = room.member_counts()?;
     let (state, state_len) = room.current_summary();
     let extremities = room.extremities()?;
+    let lacks = room.lacks()?;
     if output.json {
         output.object(&ShownRoom {
             room_id,
@@ -90,6 +92,7 @@ pub(super) fn show(place: &Place, room_id: &str, output: &mut Output) -> Result<
             rejected,
             soft_failed,
             parked,
+            lacks: &lacks,
             state: state.to_string(),
             state_len,
             members: Members { join, invite, leave, ban, knock },
@@ -111,8 +114,10 @@ pub(super) fn show(place: &Place, room_id: &str, output: &mut Output) -> Result<
     let members = [(join, "join"), (invite, "invite"), (leave, "leave"), (ban, "ban"), (knock, "knock")];
     let members: Vec<String> = members.iter().map(|(count, how)| format!("{} {how}", grouped(*count))).collect();
     line(output, "members", &members.join(", "))?;
-    for (index, extremity) in extremities.iter().enumerate() {
-        line(output, if index == 0 { "extremities" } else { "" }, extremity.as_str())?;
+    for (name, events) in [("extremities", &extremities), ("lacks", &lacks)] {
+        for (index, event_id) in events.iter().enumerate() {
+            line(output, if index == 0 { name } else { "" }, event_id.as_str())?;
+        }
     }
     Ok(Ending::Right)
 }

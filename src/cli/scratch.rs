@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Failure;
+use super::ending::Failure;
 
 /// A directory that goes when it is dropped.
 pub(super) struct Scratch {

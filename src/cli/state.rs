@@ -5,10 +5,9 @@ use std::{io::Write, str::FromStr};
 use serde::Serialize;
 
 use super::{
-    Ending, Failure,
-    event::unknown_event,
+    ending::{Ending, Failure},
     output::{Output, Style},
-    store::{Place, unknown_room},
+    store::{Place, unknown_event, unknown_room},
     table::{Column, Table},
 };
 use crate::{
@@ -145,5 +144,7 @@ fn find<'r>(room: &'r Room<'r>, which: &Which) -> Result<Snapshot<'r>> {
     };
     let event = room.event(event_id)?.ok_or_else(|| unknown_event(event_id, Some(room.id())))?;
     let state = if is_before { event.state_before } else { event.state_after };
-    room.state(state.ok_or_else(|| Error::not_found(format!("event {event_id} has no state here")))?)
+    let side = if is_before { "before" } else { "after" };
+    let unknown = || Error::not_found(format!("the state {side} event {event_id} is not in the store"));
+    room.state(state.ok_or_else(unknown)?)
 }

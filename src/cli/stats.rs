@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write};
 use serde::Serialize;
 
 use super::{
-    Ending, Failure,
+    ending::{Ending, Failure},
     output::{Output, Style, bytes, grouped},
     store::Place,
     table::{Column, Table},

@@ -93,7 +93,13 @@ impl Opened {
     }
 }
 
-/// A room that a command was asked for and that is not here.
+/// A room that a command was asked for.
 pub(super) fn unknown_room(room_id: &str) -> Error {
     Error::not_found(format!("room {room_id} is not in the store"))
+}
+
+/// An event that a command was asked for.
+pub(super) fn unknown_event(event_id: &str, room_id: Option<&str>) -> Error {
+    let room = room_id.map(|room_id| format!(" of room {room_id}")).unwrap_or_default();
+    Error::not_found(format!("event {event_id}{room} is not in the store"))
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::{
-    Ending, Failure,
+    ending::{Ending, Failure},
     output::{Output, Style, grouped},
     store::Place,
 };

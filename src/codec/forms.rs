@@ -3,7 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Events, Figures, Settings,
+    events::Events,
+    figures::{Figures, Settings},
     stores::{Layout, Writer, bytes_each, compared, fill, key, own, read_back, rows, table_name},
 };
 use crate::{

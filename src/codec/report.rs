@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Figures, forms::OURS};
+use super::{figures::Figures, forms::OURS};
 use crate::reuse::chart::{Group, Scale, bars};
 
 /// Figures as lines of JSON, one for each row.

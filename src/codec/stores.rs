@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::Events;
+use super::events::Events;
 #[cfg(not(feature = "rocksdb"))]
 use crate::kv::memory::MemoryStore;
 #[cfg(feature = "rocksdb")]

@@ -2,7 +2,11 @@
 
 use std::{hint::black_box, time::Instant};
 
-use super::{Events, Figures, Settings, prepared::Prepared};
+use super::{
+    events::Events,
+    figures::{Figures, Settings},
+    prepared::Prepared,
+};
 use crate::error::{Error, Result};
 
 /// Events that are worked on: as many as fit into the processor's second cache, since a server works on events at hand.

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    Events, Figures, Settings,
+    events::Events,
+    figures::{Figures, Settings},
     forms::{compressor, trained},
     stores::{Layout, Writer, bytes_each, compared, fill, own, rows, table_name},
 };

@@ -6,6 +6,8 @@
 //!
 //! Whoever writes a body decodes it and compares: what does not come back byte for byte is kept as JSON, see [`Form`].
 
+mod beside;
+mod head;
 mod references;
 mod render;
 mod strings;
@@ -18,7 +20,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ruma_common::room_version_rules::EventIdFormatVersion;
 use smallvec::SmallVec;
 
-use self::tokens::{Reader, SECTION_DEPTH, put_object};
+pub use self::{
+    beside::{Beside, Reference},
+    head::{Header, MENTIONS_MAX, SIGNATURE_BYTES},
+};
+use self::{
+    head::{flag, take_head},
+    tokens::{Reader, SECTION_DEPTH, put_object},
+};
 use super::{
     bytes::{Cursor, Decoded, Malformed, put_varint, put_zigzag},
     event_key::EventKey,
@@ -64,119 +73,6 @@ impl Form {
         }
     }
 }
-
-/// An event that a body refers to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reference<'a> {
-    /// The event ID.
-    pub event_id: &'a str,
-    /// The reference hash.
-    pub hash: &'a [u8; 32],
-}
-
-/// What a body is written and read beside: it is a PDU only together with this.
-#[derive(Debug, Clone, Copy)]
-pub struct Beside<'a> {
-    /// How event IDs are spelled in the room's version.
-    pub format: EventIdFormatVersion,
-    /// The room ID.
-    pub room_id: &'a str,
-    /// The event ID.
-    pub event_id: &'a str,
-    /// The event type.
-    pub event_type: &'a str,
-    /// The state key, if it is a state event.
-    pub state_key: Option<&'a str>,
-    /// The sender.
-    pub sender: &'a str,
-    /// When its server says it was made.
-    pub origin_server_ts: i64,
-    /// The depth that its server gave it.
-    pub depth: i64,
-    /// The prev events of the row, in its order.
-    pub prev_events: &'a [Option<Reference<'a>>],
-    /// The auth events of the row, in its order.
-    pub auth_events: &'a [Reference<'a>],
-    /// The IDs of the events of [`Header::mentions`], in their order.
-    pub mentions: &'a [&'a str],
-    /// The ID of the key of [`Header::key_id`].
-    pub key_id: Option<&'a str>,
-}
-
-/// For measurements and fuzz targets, which have PDUs and no rows.
-#[cfg(any(test, feature = "bench", feature = "fuzzing"))]
-impl<'a> Beside<'a> {
-    /// What a PDU itself tells, without the events that it names and the ID of its key.
-    pub fn of(pdu: &'a super::pdu::Pdu, format: EventIdFormatVersion) -> Self {
-        Self {
-            format,
-            room_id: pdu.room_id(),
-            event_id: pdu.event_id(),
-            event_type: pdu.event_type(),
-            state_key: pdu.state_key(),
-            sender: pdu.sender(),
-            origin_server_ts: pdu.origin_server_ts(),
-            depth: pdu.depth(),
-            prev_events: &[],
-            auth_events: &[],
-            mentions: &[],
-            key_id: None,
-        }
-    }
-}
-
-impl Beside<'_> {
-    /// The server of the sender.
-    fn server(&self) -> &str {
-        self.sender.split_once(':').map_or("", |(_, server)| server)
-    }
-
-    /// Tells whether references carry hashes: `[event ID, {hash}]`.
-    fn has_pairs(&self) -> bool {
-        matches!(self.format, EventIdFormatVersion::V1)
-    }
-}
-
-/// What must be looked up before a body can be read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Header {
-    /// Events of the room that the content names.
-    pub mentions: SmallVec<[EventNid; 2]>,
-    /// The number of the signing key's ID.
-    pub key_id: Option<u32>,
-}
-
-/// The most events that a body names by number in its content.
-pub const MENTIONS_MAX: usize = 8;
-
-/// What the first byte after the form, and sometimes the next, says: what is not as it is with most events.
-mod flag {
-    /// `hashes` is a section: something else than the content hash that is computed.
-    pub(super) const HASHES: u64 = 1;
-    /// `signatures` is a section: something else than one signature of the sender's server.
-    pub(super) const SIGNATURES: u64 = 2;
-    /// `prev_events` is a section: something else than those of the row.
-    pub(super) const PREV_EVENTS: u64 = 4;
-    /// `auth_events` is a section: something else than those of the row.
-    pub(super) const AUTH_EVENTS: u64 = 8;
-    /// The content names events of the room.
-    pub(super) const MENTIONS: u64 = 16;
-    /// There are other fields.
-    pub(super) const OTHERS: u64 = 32;
-    /// There is no `room_id`.
-    pub(super) const NO_ROOM: u64 = 64;
-    /// There is an `event_id`: the event's.
-    pub(super) const EVENT_ID: u64 = 128;
-    /// There is an `origin`: the sender's server.
-    pub(super) const ORIGIN: u64 = 256;
-    /// There is a `prev_state`: an empty array.
-    pub(super) const PREV_STATE: u64 = 512;
-    /// All flags are below this.
-    pub(super) const END: u64 = 1024;
-}
-
-/// The bytes of an Ed25519 signature.
-pub const SIGNATURE_BYTES: usize = 64;
 
 /// Writes a PDU as it is.
 pub fn encode_json(canonical: &[u8]) -> Vec<u8> {
@@ -343,46 +239,6 @@ pub fn header(nid: EventNid, body: &[u8]) -> Decoded<Header> {
         Form::Json => Ok(Header::default()),
         Form::Structured => take_head(nid, &mut Cursor::new(body)).map(|head| head.header),
     }
-}
-
-/// The beginning of a structured body.
-struct Head<'a> {
-    flags: u64,
-    header: Header,
-    signature: Option<&'a [u8]>,
-}
-
-impl Head<'_> {
-    fn has(&self, flag: u64) -> bool {
-        self.flags & flag != 0
-    }
-}
-
-fn take_head<'a>(nid: EventNid, cursor: &mut Cursor<'a>) -> Decoded<Head<'a>> {
-    cursor.byte()?;
-    let flags = cursor.varint()?;
-    if flags >= flag::END {
-        return Err(cursor.malformed("an unknown flag"));
-    }
-    let mut header = Header::default();
-    if flags & flag::MENTIONS != 0 {
-        let count = cursor.count(1)?;
-        if count == 0 || count > MENTIONS_MAX {
-            return Err(cursor.malformed("too many events that the content names, or none"));
-        }
-        for _ in 0..count {
-            let distance = cursor.zigzag()?;
-            let number = i64::from(nid.number()).checked_sub(distance).and_then(|number| u32::try_from(number).ok());
-            let mentioned = number.and_then(EventNid::new);
-            header.mentions.push(mentioned.ok_or(cursor.malformed("an event number of 0 or beyond 32 bits"))?);
-        }
-    }
-    let mut signature = None;
-    if flags & flag::SIGNATURES == 0 {
-        header.key_id = Some(cursor.varint32()?);
-        signature = Some(cursor.take(SIGNATURE_BYTES)?);
-    }
-    Ok(Head { flags, header, signature })
 }
 
 /// Reads the body of the event `nid`: the PDU as canonical JSON, signatures included.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use ruma_common::room_version_rules::RoomVersionRules;
 
-use super::ExpectValue as _;
+use super::expect::ExpectValue as _;
 use crate::{
     encoding::{
         body::{self, Beside, Header, Reference, mentioned_ids, only_key},

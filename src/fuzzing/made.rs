@@ -7,7 +7,7 @@ use base64::{
 use ruma_common::room_version_rules::{EventIdFormatVersion, EventsReferenceFormatVersion, RoomVersionRules};
 use smallvec::SmallVec;
 
-use super::ExpectValue as _;
+use super::expect::ExpectValue as _;
 use crate::{
     encoding::{
         event_row::{EventRow, Kind, Name, Refusal, Remains, States, Verdict},

@@ -96,6 +96,7 @@ fn parked() -> ParkedRow {
     let want = |event_id: &str, role| Want { event_id: event_id.to_owned(), role };
     ParkedRow {
         order: 300,
+        parked_at: 70_000,
         kind: 2,
         local: false,
         origin: Some("b.example".to_owned()),
@@ -103,7 +104,6 @@ fn parked() -> ParkedRow {
         pdu: b"{}".to_vec(),
         missing: vec![want("$a", Role::State), want("$c", Role::Prev), want("$d", Role::Auth)],
         failed: None,
-        parked_at: 7,
     }
 }
 

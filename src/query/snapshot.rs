@@ -293,6 +293,31 @@ fn sorted(entries: StateIter<'_>) -> Result<Vec<StateEntry>> {
 }
 
 impl Room<'_> {
+    /// The current state: the resolution of the states after all forward extremities.
+    pub fn current_state(&self) -> Snapshot<'_> {
+        Snapshot::new(self, self.head.current.snapshot)
+    }
+
+    /// The state of this token.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the token is of another room, of a state that this view does not have yet, or of one that was
+    /// collected.
+    pub fn state(&self, id: StateId) -> Result<Snapshot<'_>> {
+        if id.room != self.row.nid || id.snapshot.number() > self.head.last_snapshot {
+            return Err(Error::not_found(format!("the state is not in the store, or not one of room {}", self.row.id)));
+        }
+        if !id.snapshot.is_empty() {
+            let is_gone =
+                id.snapshot.number() <= self.head.collected.snapshots || self.states().is_gone(id.snapshot)?;
+            if is_gone {
+                return Err(Error::not_found(format!("the state of room {} was collected", self.row.id)));
+            }
+        }
+        Ok(Snapshot::new(self, id.snapshot))
+    }
+
     /// The IDs of events, in their order.
     fn event_ids(&self, events: &[EventNid]) -> Result<Vec<OwnedEventId>> {
         let identities = self.view.rows().event_identities(&self.row, events)?;

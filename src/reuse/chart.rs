@@ -74,13 +74,25 @@ pub fn bars(title: &str, groups: &[Group], marked: &str, scale: Scale) -> String
                 escaped(name),
                 (end - label).max(1.0),
                 end.max(label + 1.0) + 5.0,
-                super::report::short(*value)
+                short(*value)
             );
             y += STEP;
         }
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// Three digits or so.
+pub fn short(number: f64) -> String {
+    match number {
+        number if number.is_nan() => String::new(),
+        number if number >= 99_950.0 => format!("{:.0}k", number / 1e3),
+        number if number >= 9_995.0 => format!("{:.1}k", number / 1e3),
+        number if number >= 99.95 => format!("{number:.0}"),
+        number if number >= 9.995 => format!("{number:.1}"),
+        number => format!("{number:.2}"),
+    }
 }
 
 /// Where the bars begin and the chart ends, as they are measured, and how far its lines are apart.

@@ -8,10 +8,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LayoutKind, Workload,
+    kind::LayoutKind,
     layout::{Blocks, Changed, Layout},
     questions::{Counts, Difference, Draw, Questions},
     site::Site,
+    workload::Workload,
 };
 use crate::{
     error::{Error, Result},

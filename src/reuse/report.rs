@@ -3,9 +3,11 @@
 use serde::Serialize;
 
 use super::{
-    LayoutKind, Measured, Reads, Workload,
-    chart::{Group, Scale, bars},
+    chart::{Group, Scale, bars, short},
+    kind::LayoutKind,
+    measure::{Measured, Reads},
     simulated,
+    workload::Workload,
 };
 
 /// A line of JSON.
@@ -173,18 +175,6 @@ pub fn heading(measured: &Measured) -> String {
     let Measured { workload, size, changes, .. } = measured;
     let of = if *workload == Workload::B { "rooms" } else { "members" };
     format!("{workload}: {}; {size} {of}, {changes} snapshots", workload.description())
-}
-
-/// Three digits or so.
-pub fn short(number: f64) -> String {
-    match number {
-        number if number.is_nan() => String::new(),
-        number if number >= 99_950.0 => format!("{:.0}k", number / 1e3),
-        number if number >= 9_995.0 => format!("{:.1}k", number / 1e3),
-        number if number >= 99.95 => format!("{number:.0}"),
-        number if number >= 9.995 => format!("{number:.1}"),
-        number => format!("{number:.2}"),
-    }
 }
 
 /// The page of all tables, and the charts: name and content of each file.

@@ -1,7 +1,7 @@
 //! What a simulation of the same layouts gave, without a storage engine: rows were sorted into pages of 16 KiB, each
 //! compressed by zstd. A re-implementation that takes much more than this would do its model wrong.
 
-use super::{LayoutKind, Workload};
+use super::{kind::LayoutKind, workload::Workload};
 
 /// Bytes a change in the simulation, at full size; `None` where it was not run.
 pub fn bytes_per_change(workload: Workload, layout: LayoutKind) -> Option<f64> {

@@ -183,19 +183,6 @@ pub struct Parked {
     pub missing_state: Vec<OwnedEventId>,
 }
 
-/// An input that waits for events which are not here.
-#[derive(Debug, Clone)]
-pub struct ParkedInput {
-    /// The event's ID.
-    pub event_id: OwnedEventId,
-    /// The input, as it was submitted.
-    pub input: Input,
-    /// The events that it lacked when it was parked: auth events, events of the supplied state, prev events.
-    pub missing: Vec<OwnedEventId>,
-    /// Why it cannot be decided though all is here.
-    pub failed: Option<String>,
-}
-
 /// What was decided about an event that came again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     facts::RoomFacts,
-    outcome::{FirstVerdict, Input, Kind, Outcome, Parked, ParkedInput, parse_id},
+    outcome::{FirstVerdict, Input, Kind, Outcome, Parked, parse_id},
     references::Missing,
     writer::{Draft, Processed, RoomWriter},
 };
@@ -28,7 +28,6 @@ use crate::{
     tables::{
         PARKED, WAITS, WANTED,
         parked::{ParkedRow, Role, Wait, Want, put_parked, put_wait, put_wanted},
-        rows::Room,
     },
 };
 
@@ -213,6 +212,7 @@ impl RoomWriter {
         };
         let row = ParkedRow {
             order,
+            parked_at,
             kind: match input.kind {
                 Kind::Outlier => 0,
                 Kind::Old => 1,
@@ -224,7 +224,6 @@ impl RoomWriter {
             pdu: pdu.canonical_bytes().to_vec(),
             missing: self.facts().wants(&key, missing)?,
             failed: None,
-            parked_at,
         };
         let bytes = bytes_of(&row);
         if bytes > MAX_BYTES {
@@ -305,23 +304,9 @@ fn turn(waiting: &EventKey, wanted: &EventKey) -> u64 {
     xxh3_64_with_seed(wanted.as_bytes(), xxh3_64_with_seed(waiting.as_bytes(), 0))
 }
 
-/// A parked input, for those who ask what is wanted.
-pub fn parked_input(
-    room: &Room,
-    mut row: ParkedRow,
-    find: &dyn Fn(&str) -> Result<Option<EventNid>>,
-) -> Result<ParkedInput> {
-    let pdu = parked_pdu(&row, &room.rules)?;
-    let missing = std::mem::take(&mut row.missing);
-    let input = input_of(&row)?;
-    let missing = in_order_of_naming(missing, &pdu, &input, find)?;
-    let missing = missing.iter().map(|want| parse_id(&want.event_id)).collect::<Result<_>>()?;
-    Ok(ParkedInput { event_id: parse_id(pdu.event_id())?, input, missing, failed: row.failed })
-}
-
 /// What an input lacks, in the order in which it names them: auth events, events of the supplied state, prev events; before
 /// the auth events and those of the state what is lacking of their auth chains, oldest first.
-fn in_order_of_naming(
+pub fn in_order_of_naming(
     missing: Vec<Want>,
     pdu: &Pdu,
     input: &Input,
@@ -353,13 +338,13 @@ fn bytes_of(row: &ParkedRow) -> usize {
 }
 
 /// The PDU of a parked input.
-pub(super) fn parked_pdu(row: &ParkedRow, rules: &RoomVersionRules) -> Result<Pdu> {
+pub fn parked_pdu(row: &ParkedRow, rules: &RoomVersionRules) -> Result<Pdu> {
     let json = Json::parse(&row.pdu).map_err(|_| Error::internal("a parked PDU is not JSON"))?;
     Pdu::parse(json, rules)
 }
 
-/// The input that was parked.
-pub(super) fn input_of(row: &ParkedRow) -> Result<Input> {
+/// A parked input, as it was submitted.
+pub fn input_of(row: &ParkedRow) -> Result<Input> {
     let state = row.state.as_ref().map(|state| state.iter().map(|event_id| parse_id(event_id)).collect::<Result<_>>());
     let origin = row.origin.as_ref().map(|origin| {
         let parsed = OwnedServerName::try_from(origin.as_str());

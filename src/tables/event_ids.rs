@@ -193,7 +193,7 @@ impl Rows<'_> {
 
     fn check_candidate(&self, event_key: &EventKey, (owner, event): (RoomNid, EventNid)) -> Result<()> {
         let index_key = event_key.prefix();
-        let what = "an event that is not here, or whose ID begins otherwise";
+        let what = "an event that is not in the store, or whose ID begins otherwise";
         let wrong = || corrupt(EVENT_INDEX, &index_key, Malformed { offset: 0, what });
         let room_key = keys::room(owner);
         if self.read().get(PURGES, &room_key)?.is_some() {

@@ -23,6 +23,8 @@ use crate::{
 pub struct ParkedRow {
     /// Its place in the order of parking.
     pub order: u32,
+    /// The newest position of its room when it was parked first; 0 in a room that had no events.
+    pub parked_at: u32,
     /// As `kind` of the input: 0 outlier, 1 old, 2 new.
     pub kind: u8,
     /// Whether this homeserver made the event.
@@ -42,8 +44,6 @@ pub struct ParkedRow {
     /// Why it cannot be decided though all is here; it is kept for an administrator to look at.
     #[serde(deserialize_with = "cold::owned")]
     pub failed: Option<String>,
-    /// The newest position of the room when it was parked; 0 if there was none.
-    pub parked_at: u32,
 }
 
 /// An event that a parked input waits for.

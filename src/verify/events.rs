@@ -1,9 +1,9 @@
 //! Event IDs, rows and bodies, held against each other.
 
 use super::{
-    RoomCheck,
     facts::{Fact, Judged},
     ids::IdStream,
+    room::RoomCheck,
     streams::RowStream,
 };
 use crate::{

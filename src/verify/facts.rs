@@ -1,8 +1,11 @@
-//! What the check of a room remembers of its events.
+//! What the check of a room remembers of its events and snapshots.
 
 use crate::{
-    encoding::event_row::{EventRow, Kind, Remains, States, Verdict},
-    ids::{EventNid, StateTuple},
+    encoding::{
+        event_row::{EventRow, Kind, Remains, States, Verdict},
+        pack::Seal,
+    },
+    ids::{EventNid, SnapshotNid, StateTuple},
     resolution::reason::Rule,
     tables::rows::Membership,
 };
@@ -161,4 +164,49 @@ impl Facts {
 
 fn index(nid: EventNid) -> usize {
     (nid.number() as usize).saturating_sub(1)
+}
+
+/// What is remembered of a log row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogFact {
+    pub(super) parent: SnapshotNid,
+    pub(super) second_parent: Option<SnapshotNid>,
+    /// The event that the row sets, if that is all it does.
+    pub(super) sets: Option<EventNid>,
+    pub(super) seal: Seal,
+}
+
+impl LogFact {
+    pub(super) const GONE: Self =
+        Self { parent: SnapshotNid::EMPTY, second_parent: None, sets: None, seal: Seal::Gone };
+}
+
+/// What is remembered of the log of a room.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// By snapshot, from 1 on; `None` for a row that cannot be read.
+    pub(super) rows: Vec<Option<LogFact>>,
+    /// The snapshots that have a list or will have one, ascending; whether it is derived.
+    pub(super) sealed: Vec<(SnapshotNid, bool)>,
+}
+
+impl Log {
+    pub(super) fn get(&self, snapshot: SnapshotNid) -> Option<&LogFact> {
+        self.rows.get((snapshot.number() as usize).checked_sub(1)?)?.as_ref()
+    }
+
+    /// Whether every row can be read.
+    pub(super) fn is_readable(&self) -> bool {
+        self.rows.iter().all(Option::is_some)
+    }
+
+    /// Tells whether a snapshot was collected.
+    pub(super) fn is_gone(&self, snapshot: SnapshotNid) -> bool {
+        self.get(snapshot).is_some_and(|row| row.seal == Seal::Gone)
+    }
+
+    /// The number of the newest snapshot.
+    pub(super) fn last(&self) -> u32 {
+        u32::try_from(self.rows.len()).unwrap_or(u32::MAX)
+    }
 }

@@ -1,6 +1,6 @@
 //! The states around the events of the graph, held against the states after their prev events and against the log.
 
-use super::RoomCheck;
+use super::room::RoomCheck;
 use crate::{
     encoding::{
         event_row::{Kind, Remains, States},
@@ -98,7 +98,7 @@ impl RoomCheck<'_, '_> {
             }
         }
         if after.number() > self.log.last() {
-            return Some(format!("snapshot {} is not here", after.number()));
+            return Some(format!("snapshot {} is not in the store", after.number()));
         }
         let row = self.log.get(after).filter(|_| after != before)?;
         // What a snapshot changed is not told any more where its list is all that is left.

@@ -1,6 +1,6 @@
 //! The head of a room, held against its rows.
 
-use super::RoomCheck;
+use super::room::RoomCheck;
 use crate::{
     encoding::{
         bytes::unseal,

@@ -2,7 +2,7 @@
 
 use std::collections::btree_map::Entry as Slot;
 
-use super::{RoomCheck, streams::RowStream};
+use super::{room::RoomCheck, streams::RowStream};
 use crate::{
     encoding::{
         block::{self, BlockHash},

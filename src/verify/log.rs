@@ -1,6 +1,6 @@
 //! The packed log of a room: what each snapshot changed.
 
-use super::{RoomCheck, streams::RowStream};
+use super::{facts::LogFact, room::RoomCheck, streams::RowStream};
 use crate::{
     encoding::{
         block::Entry,
@@ -9,55 +9,11 @@ use crate::{
         pack::{self, FULL_ROWS, OPEN_ROWS, Pack, RowRef, Seal},
     },
     error::Result,
-    ids::{EventNid, SnapshotNid},
+    ids::SnapshotNid,
     kv::TableId,
     state::source::{StoredStates, pack_of},
     tables::PACKS,
 };
-
-/// What is remembered of a log row.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LogFact {
-    pub(super) parent: SnapshotNid,
-    pub(super) second_parent: Option<SnapshotNid>,
-    /// The event that the row sets, if that is all it does.
-    pub(super) sets: Option<EventNid>,
-    pub(super) seal: Seal,
-}
-
-impl LogFact {
-    const GONE: Self = Self { parent: SnapshotNid::EMPTY, second_parent: None, sets: None, seal: Seal::Gone };
-}
-
-/// What is remembered of the log of a room.
-#[derive(Debug, Default)]
-pub(super) struct Log {
-    /// By snapshot, from 1 on; `None` for a row that cannot be read.
-    rows: Vec<Option<LogFact>>,
-    /// The snapshots that have a list or will have one, ascending; whether it is derived.
-    pub(super) sealed: Vec<(SnapshotNid, bool)>,
-}
-
-impl Log {
-    pub(super) fn get(&self, snapshot: SnapshotNid) -> Option<&LogFact> {
-        self.rows.get((snapshot.number() as usize).checked_sub(1)?)?.as_ref()
-    }
-
-    /// Whether every row can be read.
-    pub(super) fn is_readable(&self) -> bool {
-        self.rows.iter().all(Option::is_some)
-    }
-
-    /// Tells whether a snapshot was collected.
-    pub(super) fn is_gone(&self, snapshot: SnapshotNid) -> bool {
-        self.get(snapshot).is_some_and(|row| row.seal == Seal::Gone)
-    }
-
-    /// The number of the newest snapshot.
-    pub(super) fn last(&self) -> u32 {
-        u32::try_from(self.rows.len()).unwrap_or(u32::MAX)
-    }
-}
 
 impl RoomCheck<'_, '_> {
     /// Checks that the packs tell of every snapshot up to the head's last but those that were collected from the first on,
@@ -170,7 +126,7 @@ impl RoomCheck<'_, '_> {
             Some(_) => return Ok(()),
             // An unreadable event has been told of.
             None if self.facts.has(*event) => return Ok(()),
-            None => "which is not here",
+            None => "which is not in the store",
         };
         self.check.problem(table, key, format!("an entry names event {}, {what}", event.number()));
         Ok(())

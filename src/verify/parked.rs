@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashSet;
 
-use super::{RoomCheck, facts::Fact, streams::RowStream};
+use super::{facts::Fact, room::RoomCheck, streams::RowStream};
 use crate::{
     encoding::{event_key::EventKey, event_row::Remains, json::Json, keys, pdu::Pdu},
     error::Result,
@@ -35,6 +35,9 @@ impl RoomCheck<'_, '_> {
             let Some(row) = self.check.decoded(PARKED, &key, decode_parked(&key, &value)) else { continue };
             if let Some(what) = self.wrong_parked(&event_key, &row)? {
                 self.check.problem(PARKED, &key, what);
+            }
+            if self.head.as_ref().is_some_and(|head| row.parked_at > head.last_position) {
+                self.check.problem(PARKED, &key, format!("parked at position {}, beyond the last", row.parked_at));
             }
             let last = self.head.as_ref().map_or(u32::MAX, |head| head.last_parked);
             if !orders.insert(row.order) || row.order > last {

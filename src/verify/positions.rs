@@ -1,7 +1,7 @@
 //! The order in which events were stored and placed, and the edges between them.
 
 use super::{
-    RoomCheck,
+    room::RoomCheck,
     streams::{RowStream, unless_damaged},
 };
 use crate::{
@@ -51,7 +51,7 @@ impl RoomCheck<'_, '_> {
     /// Notes what happened; what is wrong with it, if anything is.
     fn happening(&mut self, position: u32, happening: Happening) -> Option<&'static str> {
         if !self.facts.has(happening.event) {
-            return Some("an event that is not here");
+            return Some("an event that is not in the store");
         }
         // An unreadable event has been told of.
         let fact = self.facts.get_mut(happening.event)?;

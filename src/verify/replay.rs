@@ -7,7 +7,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    RoomCheck,
+    room::RoomCheck,
     streams::{RowStream, unless_damaged},
 };
 use crate::{

@@ -30,7 +30,7 @@ pub(super) fn check_index(check: &mut Check<'_>, purges: &BTreeSet<RoomNid>) -> 
         let mut seen = Vec::with_capacity(candidates.len());
         for (room, event) in candidates.into_iter().filter(|(room, _)| !purges.contains(room)) {
             let Some(event_key) = key_of(check, room, event)? else {
-                let what = format!("event {} of room {} is not here", event.number(), room.number());
+                let what = format!("event {} of room {} is not in the store", event.number(), room.number());
                 check.problem(EVENT_INDEX, &key, what);
                 continue;
             };

@@ -1,6 +1,6 @@
 //! What every check needs: the view, where problems go, and rows as streams.
 
-use super::{Problem, Report};
+use super::report::{Problem, Report};
 use crate::{
     encoding::bytes::{Decoded, Malformed},
     error::{ErrorKind, Result},

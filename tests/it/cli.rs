@@ -3,7 +3,9 @@
 mod bench;
 mod import;
 mod invalid;
+mod parked;
 mod read;
+mod second_pass;
 mod upkeep;
 
 use std::{

@@ -9,7 +9,7 @@ use std::{
 use clap::builder::RangedU64ValueParser;
 
 use super::super::{
-    Ending, Failure,
+    ending::{Ending, Failure},
     lines::{Lines, Unreadable},
     output::Output,
     scratch::Scratch,

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ruma_common::room_version_rules::EventIdFormatVersion;
 
 use super::{
-    Beside, Reference,
+    beside::{Beside, Reference},
     tokens::{Reader, put_encoded, put_object, put_quoted},
 };
 use crate::encoding::{

@@ -6,7 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Beside, Head, flag, references, take_head,
+    beside::Beside,
+    head::{Head, flag, take_head},
+    references,
     tokens::{Reader, SECTION_DEPTH, put_encoded},
 };
 use crate::{

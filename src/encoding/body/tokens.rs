@@ -14,7 +14,7 @@ use base64::{
 use ruma_common::room_version_rules::EventIdFormatVersion;
 
 use super::{
-    Beside,
+    beside::Beside,
     strings::{ONE_BYTE, STRINGS, number},
 };
 use crate::encoding::{

@@ -5,9 +5,11 @@ use std::fmt;
 use super::{Json, write::plain_run};
 use crate::error::Error;
 
-/// How deeply arrays and objects may be nested in one another: the limit that `serde_json` sets as well.
+/// How many arrays and objects may stand in one another: an event may have 128 levels, itself being the first, and a line of
+/// an import one more around it. `serde_json` reads one level less than this, so what it reads is read here too.
 ///
-/// Parsing, writing and dropping a value recurse, so this bounds the stack that they take.
+/// Parsing, writing and dropping a value recurse, so this bounds the stack that they take. The test
+/// `nesting_ends_at_the_limit_and_not_at_the_stack` holds all of that.
 pub const MAX_DEPTH: u8 = 128;
 
 /// Why bytes are no JSON.

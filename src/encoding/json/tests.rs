@@ -215,6 +215,11 @@ fn nesting_ends_at_the_limit_and_not_at_the_stack() {
     let nested = |depth: usize| format!("{}1{}", "[{\"a\":".repeat(depth / 2), "}]".repeat(depth / 2));
     assert!(parse(&nested(usize::from(MAX_DEPTH))).is_ok());
     assert_eq!(error(&nested(usize::from(MAX_DEPTH) + 2)).1, "nested too deeply");
+    let arrays = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let is_read = |depth: usize| Json::parse(arrays(depth).as_bytes()).is_ok();
+    let by_serde = |depth: usize| serde_json::from_str::<serde_json::Value>(&arrays(depth)).is_ok();
+    assert_eq!([127, 128, 129].map(is_read), [true, true, false]);
+    assert_eq!([127, 128, 129].map(by_serde), [true, false, false]);
     assert_eq!(error(&"[".repeat(1_000_000)), (usize::from(MAX_DEPTH), "nested too deeply"));
     // Closed ones do not count.
     assert!(parse(&format!("[{}1]", "[],{},".repeat(1000))).is_ok());

@@ -92,8 +92,8 @@ fn cannot_be_told(table: TableId, value: &[u8], changed: &[u8]) -> bool {
         // What came with the input, and in which order: nothing else says it.
         "parked" => match (cold::decode::<ParkedRow>(value), cold::decode::<ParkedRow>(changed)) {
             (Ok(parked), Ok(changed)) => {
-                let ParkedRow { order, kind, local, origin, state, failed, parked_at, .. } = changed;
-                parked == ParkedRow { order, kind, local, origin, state, failed, parked_at, ..parked.clone() }
+                let ParkedRow { order, parked_at, kind, local, origin, state, failed, .. } = changed;
+                parked == ParkedRow { order, parked_at, kind, local, origin, state, failed, ..parked.clone() }
                     && (parked.pdu, parked.missing) == (changed.pdu, changed.missing)
             }
             _ => false,

@@ -188,7 +188,15 @@ fn each_line_is_told_as_soon_as_it_is_durable() {
     let wrong = ask("\n{");
     assert_eq!((&wrong["line"], &wrong["event_id"], &wrong["outcome"]), (&json!(4), &json!(null), &json!("invalid")));
     assert_eq!(wrong["error"], "not JSON at byte 1: unexpected end");
-    assert_eq!(ask(&lines[5].to_string())["outcome"], "parked");
+    let parked = ask(&lines[5].to_string());
+    let lacks =
+        lines[5]["pdu"]["auth_events"].as_array().unwrap().iter().map(|id| json!({"event_id": id, "role": "auth"}));
+    let prev =
+        lines[5]["pdu"]["prev_events"].as_array().unwrap().iter().map(|id| json!({"event_id": id, "role": "prev"}));
+    let id = &lines[5]["event_id"];
+    let lacks: Vec<Value> = lacks.chain(prev).filter(|lack| lack["event_id"] != lines[0]["event_id"]).collect();
+    let expected = json!({"line": 5, "event_id": id, "outcome": "parked", "position": null, "lacks": lacks});
+    assert_eq!(parked, expected);
     let mut outlier = lines[1].clone();
     outlier["kind"] = json!("outlier");
     let outlier = ask(&outlier.to_string());
@@ -198,6 +206,61 @@ fn each_line_is_told_as_soon_as_it_is_durable() {
     let counts = counts(&summary);
     assert_eq!(counts, [("accepted", 1), ("duplicate", 1), ("parked", 1), ("outliers", 1), ("invalid", 1)]);
     assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+/// The reason is the one that `event` gives later.
+#[test]
+fn a_line_that_is_refused_says_why() {
+    let scene = Scene::new();
+    let mut lines = room_lines("forks-v10");
+    let mut outsider = lines[20].clone();
+    outsider.as_object_mut().unwrap().remove("event_id");
+    outsider["pdu"]["sender"] = json!("@outsider:elsewhere.example");
+    lines.insert(21, outsider);
+    let told = scene.run(&["import", "--each", "--json", &scene.file("events.jsonl", text(&lines))]).objects();
+    let mut seen = Vec::new();
+    for line in told.iter().filter(|line| line["event_id"].is_string()) {
+        let is_refused = ["rejected", "soft_failed"].contains(&line["outcome"].as_str().unwrap());
+        assert_eq!(line["reason"].is_string(), is_refused, "{line}");
+        if is_refused && !seen.contains(&line["outcome"]) {
+            seen.push(line["outcome"].clone());
+            let event = scene.run(&["event", "--json", line["event_id"].as_str().unwrap()]).objects().pop().unwrap();
+            assert_eq!((&event["verdict"], &event["reason"]), (&line["outcome"], &line["reason"]));
+        }
+    }
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    let text = scene.run_on("text", &["import", "--each", scene.path("events.jsonl").to_str().unwrap()]).stdout;
+    let rejected = told.iter().find(|line| line["outcome"] == "rejected").unwrap();
+    let line = format!("rejected {}: {}", rejected["event_id"].as_str().unwrap(), rejected["reason"].as_str().unwrap());
+    assert!(text.contains(&line), "{line}");
+}
+
+/// Nobody will send it again: who waits for it waits for the wrong thing.
+#[test]
+fn a_line_that_waits_for_one_that_is_invalid_says_so() {
+    let lines = room_lines("forks-v10");
+    let [before, follower] = [300, 301].map(|place| lines[place].clone());
+    assert_eq!(follower["pdu"]["prev_events"], json!([before["event_id"]]), "these two are neighbours");
+    assert!(follower["pdu"]["auth_events"].as_array().unwrap().contains(&before["event_id"]));
+    let mut bare = before["pdu"].clone();
+    bare["signatures"] = json!("none");
+    let mut unknown = before.clone();
+    unknown["kind"] = json!("newest");
+    for (name, invalid) in [("bare", bare), ("unknown", unknown)] {
+        let given = [&lines[..300], &[invalid, follower.clone()]].concat();
+        let scene = Scene::new();
+        let file = scene.file("events.jsonl", text(&given));
+        let told = scene.run(&["import", "--each", "--json", &file]).objects();
+        assert_eq!(told[300]["outcome"], "invalid", "{name}");
+        let lack = |role| json!({"event_id": before["event_id"], "role": role, "invalid_line": 301});
+        let lacks = json!([lack("auth"), lack("prev")]);
+        assert_eq!((&told[301]["outcome"], &told[301]["lacks"]), (&json!("parked"), &lacks), "{name}");
+        let told = scene.run_on("text", &["import", "--each", &file]).stdout;
+        let last = told.lines().nth(301).unwrap();
+        let id = before["event_id"].as_str().unwrap();
+        let lacks = format!("lacks auth event {id} (invalid: line 301), prev event {id} (invalid: line 301)");
+        assert!(last.ends_with(&lacks), "{last}");
+    }
 }
 
 #[test]

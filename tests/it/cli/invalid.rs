@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
-use super::{Scene, counts, room_file, room_lines, text};
+use super::{Scene, counts, expected, room_file, room_lines, text};
 
 /// A line whose PDU is changed.
 fn changed(line: &Value, change: impl FnOnce(&mut Value)) -> Vec<u8> {
@@ -87,6 +87,7 @@ fn a_room_that_nobody_told_the_version_of_is_an_invalid_line() {
     let ran = scene.run(&["import", &path]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.starts_with(&format!("{path}:1: room !elsewhere:example.org is not known")), "{}", ran.stderr);
+    assert!(ran.stderr.ends_with("; tell it with --room-version\n"), "{}", ran.stderr);
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
 
     let ran = scene.run(&["import", "--room-version", "10", "--json", &path]);
@@ -169,11 +170,15 @@ fn what_cannot_be_done_ends_with_2() {
     assert!(!scene.path("store").exists(), "nothing was to be made");
 
     scene.import("store", &room_file("forks-v12"));
+    let room = expected("forks-v12")["room_id"].as_str().unwrap().to_owned();
     for (arguments, cause) in [
         (&["room", "!nowhere:x"][..], "room !nowhere:x is not in the store"),
         (&["event", "$nothing"], "event $nothing is not in the store"),
         (&["state", "!nowhere:x"], "room !nowhere:x is not in the store"),
-        (&["stats", "!nowhere:x"], "room !nowhere:x is not"),
+        (&["stats", "!nowhere:x"], "room !nowhere:x is not in the store"),
+        (&["event", "$nothing", "--room", "!nowhere:x"], "room !nowhere:x is not in the store"),
+        (&["event", "$nothing", "--room", &room], &format!("event $nothing of room {room} is not in the store")),
+        (&["state", &room, "--before", "$nothing"], &format!("event $nothing of room {room} is not in the store")),
         (&["export", "!nowhere:x"], "room !nowhere:x is not in the store"),
         (&["history", "!nowhere:x"], "room !nowhere:x is not in the store"),
     ] {
@@ -191,4 +196,24 @@ fn a_file_that_cannot_be_read_does_not_keep_the_others_from_being_read() {
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("missing.jsonl: cannot be read"), "{}", ran.stderr);
     assert_eq!(counts(&ran.objects()[0]), [("accepted", 441), ("soft_failed", 35)]);
+}
+
+/// A script that adds to what it was told need not look at it first.
+#[test]
+fn a_flag_may_be_given_twice_and_the_last_value_counts() {
+    let scene = Scene::new();
+    let mut bare = room_lines("forks-v10").remove(1)["pdu"].take();
+    bare["room_id"] = json!("!elsewhere:example.org");
+    let path = scene.file("events.jsonl", text(&[bare]));
+    let twice = ["import", "--each", "--json", "--strict", "--each", "--json", "--strict", &path];
+    let ran = scene.run(&[&twice[..], &["--room-version", "3", "--room-version", "10"]].concat());
+    assert_eq!((ran.code, &*ran.stderr), (0, ""));
+    let room = scene.run(&["rooms", "--json", "--store", scene.path("none").to_str().unwrap(), "--json"]);
+    assert_eq!(room.code, 0, "the scene's own store comes last: {}", room.stderr);
+    for arguments in
+        [&["verify", "--json", "--json"][..], &["stats", "--exact", "--exact"], &["gc", "--rejected", "--rejected"]]
+    {
+        let ran = scene.run(arguments);
+        assert_eq!((ran.code, &*ran.stderr), (0, ""), "{arguments:?}");
+    }
 }

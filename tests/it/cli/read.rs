@@ -162,7 +162,7 @@ fn a_demo_that_disagrees_ends_with_1() {
 fn completions_know_every_command() {
     let scene = Scene::new();
     let script = scene.run(&["completions", "bash"]).stdout;
-    for command in ["import", "history", "completions"] {
+    for command in ["import", "history", "parked", "completions"] {
         assert!(script.contains(command), "{command}");
     }
 }
