@@ -38,7 +38,7 @@ fn lack(event_id: &str, role: Role) -> Lack {
     Lack { event_id: event_id.try_into().expect("an event ID"), role }
 }
 
-/// An input of a room of version 1, whose sender chooses its ID: a message.
+/// An input of a room of version 1, whose sender chooses its ID: a message, or the create event if it follows none.
 fn textual(event_id: &str, prev: &[&str]) -> Input {
     let references = |ids: &[&str]| ids.iter().map(|id| json!([id, {}])).collect::<Vec<_>>();
     let mut event = json!({
@@ -46,6 +46,11 @@ fn textual(event_id: &str, prev: &[&str]) -> Input {
         "depth": 7, "origin_server_ts": 1_700_000_000_000i64, "prev_events": references(prev), "auth_events": [],
         "signatures": {}, "hashes": {"sha256": ""},
     });
+    if prev.is_empty() {
+        event["type"] = "m.room.create".into();
+        event["state_key"] = "".into();
+        event["content"] = json!({"creator": ALICE});
+    }
     let hash = |event: &Value| {
         let json = Json::parse(event.to_string().as_bytes()).expect("JSON");
         CanonicalEvent::new(json.as_object().expect("an object")).content_hash()
@@ -54,9 +59,10 @@ fn textual(event_id: &str, prev: &[&str]) -> Input {
     Input { room_version: Some(RoomVersionId::V1), ..Input::new(event.to_string()) }
 }
 
-/// The events of a room of version 1 that has not begun, each with the ones before it.
+/// The events of a room of version 1, each with the ones before it, after its create event.
 fn textual_room(events: &[(&str, &[&str])]) -> RoomServer {
     let (server, _) = server();
+    assert!(matches!(take(&server, textual("$create:a", &[])), Outcome::Accepted(_)));
     for (event_id, prev) in events {
         assert!(matches!(take(&server, textual(event_id, prev)), Outcome::Parked(_)));
     }
