@@ -6,12 +6,12 @@ use super::{
     completion::{Completion, Durability, Waiter},
     event::ReadInput,
     gauge::{Backpressure, Gauge, Limits},
-    lane::QueuedEvent,
+    lane::{InRoom, Means, QueuedEvent},
     lanes::Lanes,
     list_builder::ListBuilder,
     pool::Pool,
     ticket::{Ticket, promise},
-    turn::{InRoom, Means, Task},
+    turn::Task,
 };
 use crate::{
     error::{Error, ErrorKind, Result},

@@ -12,15 +12,14 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    completion::Waiter,
+    completion::{Completion, Waiter},
     event::ReadInput,
     gauge::{AtWork, Gauge},
-    turn::Work,
 };
 use crate::{
     encoding::event_key::EventKey,
     error::{Error, ErrorKind, Result},
-    room::{drive::Driving, writer::RoomWriter},
+    room::{drive::Driving, engine::Engine, writer::RoomWriter},
 };
 
 /// A room's queue.
@@ -73,6 +72,28 @@ pub(super) struct Turn {
     pub(super) lane: Arc<Lane>,
     pub(super) desk: Box<Desk>,
     at_work: AtWork,
+}
+
+/// What is used in all rooms.
+pub(super) struct Means {
+    pub(super) engine: Arc<Engine>,
+    pub(super) completion: Completion,
+}
+
+/// A room, for whoever is at its desk.
+pub(super) struct InRoom<'a> {
+    pub(super) lane: &'a Lane,
+    pub(super) desk: &'a mut Desk,
+    pub(super) means: &'a Means,
+}
+
+/// What the engine itself has to do in a room.
+pub(super) trait Work: Send {
+    /// Does it. The error is for the lane, which looks after the writer.
+    fn run(&mut self, room: InRoom<'_>) -> Result<()>;
+
+    /// Tells whoever waits for it. `error` is what kept it from ending.
+    fn tell(self: Box<Self>, error: Option<Error>);
 }
 
 /// How a lane is left when its turn ends and nothing more is to do in it.

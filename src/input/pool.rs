@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 
 use super::{
     guarded::{guarded, harmless},
-    lane::Turn,
+    lane::{Means, Turn},
     lanes::Lanes,
     threads::Threads,
-    turn::{Means, Unit},
+    turn::Unit,
 };
 use crate::{error::Result, room::writer::Landed};
 

@@ -1,12 +1,11 @@
 //! What a thread does in a room: it decides inputs, drives what was parked, and does what the engine wants done there.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
-    completion::Completion,
     event::{ReadInput, named_version},
     guarded::{guarded, harmless},
-    lane::{Desk, Job, Lane, QueuedEvent, Turn},
+    lane::{Desk, InRoom, Job, Lane, Means, QueuedEvent, Turn, Work},
     ticket::Promise,
 };
 use crate::{
@@ -14,7 +13,6 @@ use crate::{
     error::{Error, ErrorKind, Result},
     ids::RoomNid,
     room::{
-        engine::Engine,
         outcome::Input,
         writer::{Landed, RoomWriter},
     },
@@ -23,12 +21,6 @@ use crate::{
 
 /// How often in a row the store may refuse to write what is to be driven until the lane is left at rest: two seconds or so.
 const REFUSALS_MAX: u32 = 64;
-
-/// What is used in all rooms.
-pub(super) struct Means {
-    pub(super) engine: Arc<Engine>,
-    pub(super) completion: Completion,
-}
 
 /// What came of one unit of a turn.
 pub(super) enum Unit {
@@ -41,22 +33,6 @@ pub(super) enum Unit {
     Refused(Duration),
     /// The store refused too often. What is to be driven stays at the desk until the next job of the room.
     GivenUp,
-}
-
-/// A room, for whoever is at its desk.
-pub(super) struct InRoom<'a> {
-    lane: &'a Lane,
-    desk: &'a mut Desk,
-    means: &'a Means,
-}
-
-/// What the engine itself has to do in a room.
-pub(super) trait Work: Send {
-    /// Does it. The error is for the lane, which looks after the writer.
-    fn run(&mut self, room: InRoom<'_>) -> Result<()>;
-
-    /// Tells whoever waits for it. `error` is what kept it from ending.
-    fn tell(self: Box<Self>, error: Option<Error>);
 }
 
 /// A function as work, and the promise of what it gives.

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 
 use super::{
     super::{
+        lane::{InRoom, Work},
         pool::TURN,
-        turn::{InRoom, Work},
     },
     *,
 };

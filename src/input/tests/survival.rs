@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 
 use super::{
     super::{
+        lane::{InRoom, Work},
         list_builder::ListBuilder,
         ticket::promise,
-        turn::{InRoom, Work},
     },
     *,
 };
