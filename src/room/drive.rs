@@ -124,6 +124,10 @@ impl RoomWriter {
         if self.head.counts.parked == 0 {
             return Ok(());
         }
+        // Before the room began, nothing in it could be rejected for what it names.
+        if self.head.create.is_some() && self.facts().find(&landed)? == self.head.create {
+            return self.find_all(driving);
+        }
         if self.engine.wanted.may_have(&landed) {
             for (order, key) in rows.wanted_by(&landed, room)? {
                 driving.add(order, key, None);
@@ -143,12 +147,13 @@ impl RoomWriter {
             return Ok(Step::default());
         }
         let facts = self.facts();
-        let (mut lacks_named, mut is_foreign) = (false, false);
+        let mut lacks_named = false;
         for want in row.missing.iter().filter(|want| want.role.is_named()) {
             let wanted = facts.key_of(want)?;
-            if !facts.is_here(&wanted, want.role)? {
+            // What is of another room will never be here: the input is refused for it, once it has all else.
+            if !facts.is_here(&wanted, want.role)? && !facts.is_known_elsewhere(&wanted, &want.event_id)? {
                 lacks_named = true;
-                is_foreign = is_foreign || (facts.find(&wanted)?.is_none() && facts.is_foreign(&want.event_id)?);
+                break;
             }
         }
         // What it lacks besides is looked for only if it matters: there can be half a million of these.
@@ -158,12 +163,12 @@ impl RoomWriter {
             None => facts.next_wait(&row, 0)?,
         };
         let parked = match wait {
-            None if next.is_none() && lacks_named && !is_foreign => return Ok(Step::default()),
+            None if lacks_named => return Ok(Step::default()),
             // It came here by an event that it names, or after an open: the row of what it waits for besides must be found.
             None => ParkedInputRow { key: *key, wait: facts.wait_of(&row, key)?, row },
             Some(wait) => ParkedInputRow { key: *key, row, wait: Some(*wait) },
         };
-        if is_foreign || (!lacks_named && next.is_none()) {
+        if !lacks_named && next.is_none() {
             return self.decide_parked(&parked);
         }
         Ok(Step { sequence: self.put_next_wait(&parked, next)?, landed: None })

@@ -248,7 +248,7 @@ impl RoomWriter {
         let engine = self.engine.clone();
         let held = engine.index_locks(&named);
         for want in row.missing.iter().filter(|want| want.role.is_named()) {
-            if self.facts().find(&self.facts().key_of(want)?)?.is_none() && self.facts().is_foreign(&want.event_id)? {
+            if self.facts().is_known_elsewhere(&self.facts().key_of(want)?, &want.event_id)? {
                 return Ok(None);
             }
         }

@@ -68,7 +68,7 @@ impl RoomWriter {
                 // An outlier that was rejected for a reference to another room may lack auth events which came since.
                 references.auth_events.retain(|(auth, _)| *auth < nid);
             }
-            if references.foreign.is_some() || references.missing.is_empty() {
+            if references.missing.is_empty() {
                 return self.decide(pdu, input, &references, outlier, parked);
             }
             if let Some(processed) = self.park(pdu, input, &references.missing, parked)? {

@@ -59,6 +59,17 @@ impl References {
         Some(states)
     }
 
+    /// Notes a reference to an event of another room. In a room that has not begun nothing can be rejected yet: the event is
+    /// kept until it has.
+    fn is_foreign(&mut self, rule: Rule, role: Role, event_id: &str, has_begun: bool) -> Result<()> {
+        if has_begun {
+            self.foreign.get_or_insert(Reason::new(rule, event_id));
+        } else {
+            self.lacks(role, [parse_id(event_id)?]);
+        }
+        Ok(())
+    }
+
     fn lacks(&mut self, role: Role, event_ids: impl IntoIterator<Item = OwnedEventId>) {
         self.missing.extend(event_ids.into_iter().map(|event_id| Missing { event_id, role }));
     }
@@ -126,7 +137,7 @@ impl RoomFacts<'_> {
                 }
                 Some(nid) => references.auth_events.push((nid, self.event(nid)?)),
                 None if self.is_foreign(event_id)? => {
-                    references.foreign.get_or_insert(Reason::new(Rule::ForeignAuthEvent, event_id.clone()));
+                    references.is_foreign(Rule::ForeignAuthEvent, Role::Auth, event_id, self.head.create.is_some())?;
                 }
                 None => references.lacks(Role::Auth, [parse_id(event_id)?]),
             }
@@ -156,7 +167,7 @@ impl RoomFacts<'_> {
             let row = nid.map(|nid| self.engine.rows().event_row(self.room.nid, nid)).transpose()?;
             let has_state = row.as_ref().is_some_and(|row| row.in_graph() && row.states.is_some());
             if needed && nid.is_none() && self.is_foreign(event_id)? {
-                references.foreign.get_or_insert(Reason::new(Rule::ForeignPrevEvent, event_id.clone()));
+                references.is_foreign(Rule::ForeignPrevEvent, Role::Prev, event_id, self.head.create.is_some())?;
             } else if needed && !has_state {
                 references.lacks(Role::Prev, [parse_id(event_id)?]);
             }
@@ -224,6 +235,12 @@ impl RoomFacts<'_> {
         }
         let rooms = self.engine.rows().rooms_of_event(event_id)?;
         Ok(rooms.iter().any(|(room, _)| room.nid != self.room.nid))
+    }
+
+    /// Tells whether an input is refused for naming an event, since that is of another room. Until this room has begun
+    /// nothing is refused in it.
+    pub(super) fn is_known_elsewhere(&self, key: &EventKey, event_id: &str) -> Result<bool> {
+        Ok(self.head.create.is_some() && self.find(key)?.is_none() && self.is_foreign(event_id)?)
     }
 
     /// The key of an event that a parked input wants.

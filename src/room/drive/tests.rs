@@ -378,7 +378,9 @@ fn whichever_write_fails_nothing_stays_parked_that_has_all_it_needs_and_the_room
             let (server, store) = run(&inputs, |store| fail(store, write));
             let gauge = server.backpressure();
             assert_eq!((gauge.inputs, gauge.bytes), (0, 0), "write {write}");
-            assert_eq!(outcome_of(&server), expected, "write {write}, poisons: {poisons}");
+            let told = outcome_of(&server);
+            let differ: Vec<_> = told.iter().filter(|(id, what)| expected.get(*id) != Some(what)).collect();
+            assert!(told.len() == expected.len() && differ.is_empty(), "write {write}, poisons: {poisons}: {differ:#?}");
             assert_at_rest(&server, &store);
         }
     }

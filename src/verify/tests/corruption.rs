@@ -38,8 +38,8 @@ fn related(table: TableId) -> &'static [&'static str] {
         "key_id_names" => &["key_ids"],
         "event_ids" => &["event_bodies", "event_index"],
         "positions" => &["event_rows"],
-        "parked" => &["waits", "heads"],
-        "waits" => &["parked"],
+        "parked" => &["waits", "wanted", "heads"],
+        "waits" | "wanted" => &["parked"],
         _ => &[],
     }
 }

@@ -183,6 +183,10 @@ fn story_of(width: usize) -> Vec<Input> {
     let other = author.write(BOB, member(BOB, "leave"), &[bob], &[create, levels, bob]);
     let follows = author.write(BOB, member(BOB, "join"), &[&waits, &other], &[create, levels, &other]);
     inputs.extend([&waits, &follows].map(live));
+    // And for an event of the state that was told with it.
+    let untold = author.write(ALICE, topic("untold"), &[&joined], &by_alice);
+    let after_untold = author.write(ALICE, message("after untold"), &[&unknown], &by_alice);
+    inputs.push(with_state(&after_untold, base.into_iter().chain([&untold])));
     inputs
 }
 
