@@ -267,7 +267,7 @@ impl<'v> Waiting<'v> {
     /// Reads a parked input; `None` if there is none.
     fn enter(&mut self, key: EventKey, with_input: bool) -> Result<Option<usize>> {
         let Some(row) = self.rows.parked(self.room.nid, &key)? else { return Ok(None) };
-        let input = self.read(row)?;
+        let input = self.read(&row)?;
         let place = self.nodes.len();
         self.places.insert(key, place);
         let (mut own, mut next) = (Vec::new(), Vec::new());
@@ -326,8 +326,8 @@ impl<'v> Waiting<'v> {
         (if circle.len() > 1 { known.clone() } else { inherited }, known)
     }
 
-    fn read(&self, row: ParkedRow) -> Result<ParkedInput> {
-        let pdu = parked_pdu(&row, &self.room.rules)?;
+    fn read(&self, row: &ParkedRow) -> Result<ParkedInput> {
+        let pdu = parked_pdu(row, &self.room.rules)?;
         let (parked_at, failed) = (row.parked_at, row.failed.clone());
         let mut lacking = Vec::new();
         for want in &row.missing {
@@ -335,7 +335,7 @@ impl<'v> Waiting<'v> {
                 lacking.push(want.clone());
             }
         }
-        let input = input_of(&row)?;
+        let input = input_of(row)?;
         let lacking = in_order_of_naming(lacking, &pdu, &input, &|event_id| self.find(event_id))?;
         let lack = |want: Want| Ok(Lack { event_id: parse_event_id(&want.event_id)?, role: want.role });
         let ids = |ids: &[Box<str>]| ids.iter().map(|event_id| parse_event_id(event_id)).collect::<Result<Vec<_>>>();

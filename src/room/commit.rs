@@ -169,7 +169,7 @@ impl RoomWriter {
         pdu: &Pdu,
         (nid, row): (EventNid, &EventRow),
         event: Arc<AuthEvent>,
-        changes: Vec<Changed>,
+        changes: &[Changed],
         parked: Option<&ParkedInputRow>,
         mut draft: Draft,
     ) -> Result<Processed> {
@@ -177,7 +177,7 @@ impl RoomWriter {
         if let Some(parked) = parked {
             self.facts().forget_parked(parked, &mut draft)?;
         }
-        let outcome = self.outcome(pdu, (nid, row), &changes, &draft.head)?;
+        let outcome = self.outcome(pdu, (nid, row), changes, &draft.head)?;
         let lists = self.head.seals.clone();
         // Rooms share index rows: nobody may read this one between our reading and our writing it. Nor may an input of
         // another room that names this event be parked meanwhile, since nothing would wake it.
@@ -190,7 +190,7 @@ impl RoomWriter {
         self.note_lists_due(&lists);
         self.engine.keys.insert((self.room.nid, key), nid);
         self.engine.events.insert((self.room.nid, nid), event);
-        for (tuple, _, after) in &changes {
+        for (tuple, _, after) in changes {
             self.engine.current.insert((self.room.nid, *tuple), *after);
         }
         Ok(Processed { outcome, sequence, landed: Some(Landed { key, elsewhere }) })

@@ -152,7 +152,7 @@ impl RoomWriter {
             if row.in_graph() { self.advance(nid, &row, references, &event, &mut draft)? } else { Vec::new() };
 
         // One atomic batch.
-        self.commit(pdu, (nid, &row), event, changes, parked, draft)
+        self.commit(pdu, (nid, &row), event, &changes, parked, draft)
     }
 
     /// An event that is stored already: `None` if it is an outlier that is now to get its place.

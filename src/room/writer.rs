@@ -100,8 +100,7 @@ impl RoomWriter {
     pub(super) fn draft(&mut self) -> Draft {
         if self.pending.is_some() || self.log.last().number() != self.head.last_snapshot {
             self.pending = None;
-            self.log =
-                Log::open(self.room.nid, SnapshotNid::new(self.head.last_snapshot), self.head.seals.clone());
+            self.log = Log::open(self.room.nid, SnapshotNid::new(self.head.last_snapshot), self.head.seals.clone());
         }
         Draft {
             batch: Batch::default(),

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::membership::Membership;
 use super::{
-    AUTH_CHILDREN, CURRENT_STATE, EVENT_ROWS, HEADS, LISTS, POSITIONS, PREV_CHILDREN, ROOM_IDS, ROOMS, USER_ROOMS,
-    name,
+    AUTH_CHILDREN, CURRENT_STATE, EVENT_ROWS, HEADS, LISTS, POSITIONS, PREV_CHILDREN, ROOM_IDS, ROOMS, USER_ROOMS, name,
 };
 use crate::{
     encoding::{

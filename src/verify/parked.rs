@@ -78,7 +78,8 @@ impl RoomCheck<'_, '_> {
             let Some(wanted) = self.key_of(want) else { continue };
             let wanted_key = keys::wanted(&wanted, self.room.nid, row.order);
             let found = self.check.get(WANTED, &wanted_key)?;
-            let found = found.and_then(|value| self.check.decoded(WANTED, &wanted_key, decode_wanted(&wanted_key, &value)));
+            let found =
+                found.and_then(|value| self.check.decoded(WANTED, &wanted_key, decode_wanted(&wanted_key, &value)));
             if found != Some(*event_key) {
                 self.check.problem(PARKED, key, format!("nothing will wake it when {} comes", want.event_id));
             }
@@ -166,7 +167,9 @@ impl RoomCheck<'_, '_> {
         let found = self.check.rows().find_event(self.room, &wanted);
         let found = self.check.readable(PARKED, wanted.as_bytes(), found)?.flatten();
         Ok(found.filter(|nid| match want.role {
-            Role::Auth | Role::State | Role::Chain => self.facts.get(*nid).is_none_or(|fact| fact.remains > Remains::Row),
+            Role::Auth | Role::State | Role::Chain => {
+                self.facts.get(*nid).is_none_or(|fact| fact.remains > Remains::Row)
+            }
             Role::Prev => self.facts.get(*nid).is_some_and(|fact| fact.states.is_some()),
         }))
     }

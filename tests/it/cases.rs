@@ -61,8 +61,18 @@ const CASES: &[Case] = &[
     (
         &["foreign-auth-first-room-last-v12"],
         &[
-            "accepted", "accepted", "accepted", "accepted", "accepted", PARKED_FOREIGN, "parked, then accepted", "accepted",
-            "accepted", "accepted", "accepted", "accepted",
+            "accepted",
+            "accepted",
+            "accepted",
+            "accepted",
+            "accepted",
+            PARKED_FOREIGN,
+            "parked, then accepted",
+            "accepted",
+            "accepted",
+            "accepted",
+            "accepted",
+            "accepted",
         ],
     ),
     (&["id_squatting", "id_squatting-2"], SQUATTED),
@@ -90,16 +100,8 @@ const FOREIGN: &str = "rejected: auth_events: an entry of another room";
 const PARKED_FOREIGN: &str = "parked, then rejected: auth_events: an entry of another room";
 
 /// The room with the event of the same ID comes first; without it, all else is the same.
-const SQUATTED: &[&str] = &[
-    "accepted",
-    "accepted",
-    "accepted",
-    "accepted",
-    "accepted",
-    "parked, then accepted",
-    "accepted",
-    "accepted",
-];
+const SQUATTED: &[&str] =
+    &["accepted", "accepted", "accepted", "accepted", "accepted", "parked, then accepted", "accepted", "accepted"];
 
 /// Reads a line as `roomserver import` does.
 fn input(line: &str) -> Input {

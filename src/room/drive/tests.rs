@@ -320,7 +320,8 @@ fn workload() -> Vec<Input> {
     let mut author = Author::new(ROOM);
     let base = author.base();
     let [create, alice, levels, _, bob] = &base;
-    let topic = author.write(ALICE, ("m.room.topic", Some(""), json!({"topic": "told"})), &[bob], &[create, levels, alice]);
+    let topic =
+        author.write(ALICE, ("m.room.topic", Some(""), json!({"topic": "told"})), &[bob], &[create, levels, alice]);
     let gap = author.write(BOB, message("gap"), &[bob], &[create, levels, bob]);
     let late = author.write(BOB, message("late"), &[&gap], &[create, levels, bob]);
     let last = author.write(BOB, message("last"), &[&late], &[create, levels, bob]);
@@ -380,7 +381,10 @@ fn whichever_write_fails_nothing_stays_parked_that_has_all_it_needs_and_the_room
             assert_eq!((gauge.inputs, gauge.bytes), (0, 0), "write {write}");
             let told = outcome_of(&server);
             let differ: Vec<_> = told.iter().filter(|(id, what)| expected.get(*id) != Some(what)).collect();
-            assert!(told.len() == expected.len() && differ.is_empty(), "write {write}, poisons: {poisons}: {differ:#?}");
+            assert!(
+                told.len() == expected.len() && differ.is_empty(),
+                "write {write}, poisons: {poisons}: {differ:#?}"
+            );
             assert_at_rest(&server, &store);
         }
     }
