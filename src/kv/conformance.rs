@@ -30,8 +30,12 @@
 //! ```
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it is a test suite: it tells by panicking")]
 
+mod claims;
 mod space;
 
+use self::claims::{
+    a_store_is_claimed_once_until_it_is_released, a_store_that_is_opened_again_or_copied_is_claimed_by_nobody,
+};
 use self::space::{
     a_compacted_range_gives_back_its_bytes, a_compaction_changes_no_row, bytes_of_tables_follow_their_rows,
     rows_that_were_deleted_one_by_one_give_back_their_bytes,
@@ -429,35 +433,6 @@ fn a_write_that_is_refused_once_leaves_nothing_and_the_next_succeeds(place: &mut
     store.flush(true).unwrap();
     drop(store);
     assert_eq!(all(&*place.open(TABLES).unwrap(), RIGHT).len(), 1);
-}
-
-fn a_store_is_claimed_once_until_it_is_released(place: &mut dyn Place) {
-    let store = place.open(TABLES).unwrap();
-    store.release();
-    for _ in 0..2 {
-        store.claim().unwrap();
-        for _ in 0..2 {
-            assert_eq!(store.claim().unwrap_err().kind(), ErrorKind::Unavailable);
-        }
-        put(&*store, LEFT, b"key", b"a claim stops no write");
-        store.release();
-    }
-    let winners: usize = std::thread::scope(|scope| {
-        let claims: Vec<_> = (0..4).map(|_| scope.spawn(|| usize::from(store.claim().is_ok()))).collect();
-        claims.into_iter().map(|claim| claim.join().unwrap()).sum()
-    });
-    assert_eq!(winners, 1, "of threads that claim a store at once one gets it");
-}
-
-fn a_store_that_is_opened_again_or_copied_is_claimed_by_nobody(place: &mut dyn Place) {
-    let store = place.open(TABLES).unwrap();
-    store.claim().unwrap();
-    let copy = place.open_copy(&*store, TABLES).unwrap();
-    copy.claim().unwrap();
-    copy.release();
-    assert_eq!(store.claim().unwrap_err().kind(), ErrorKind::Unavailable, "the copy's claim is another");
-    drop((store, copy));
-    place.open(TABLES).unwrap().claim().unwrap();
 }
 
 fn a_batch_is_seen_whole_or_not_at_all(place: &mut dyn Place) {
