@@ -278,7 +278,9 @@ impl RoomWriter {
         tracing::warn!(room = %self.room.id, %error, "a parked event cannot be decided");
         let mut draft = self.draft();
         self.facts().stop_waiting(parked, &mut draft)?;
-        let reason = error.to_string().chars().take(MAX_REASON_CHARS).collect();
+        // Nothing that arrives by itself would help it.
+        let needs = if parked.row.state.is_some() { "; it waits for another state" } else { "" };
+        let reason = error.to_string().chars().take(MAX_REASON_CHARS).chain(needs.chars()).collect();
         let row = ParkedRow { failed: Some(reason), ..parked.row.clone() };
         put_parked(&mut draft.batch, self.room.nid, &parked.key, &row)?;
         self.apply(draft)

@@ -193,9 +193,7 @@ impl RoomFacts<'_> {
             })?;
             let Some(nid) = self.find(&key)? else {
                 if self.is_foreign(event_id.as_str())? {
-                    return Err(Error::invalid(format!(
-                        "the supplied state has {event_id}, an event of another room; another state can be supplied"
-                    )));
+                    return Err(Error::invalid(format!("the supplied state has {event_id}, an event of another room")));
                 }
                 references.lacks(Role::State, [event_id.clone()]);
                 continue;
@@ -205,11 +203,9 @@ impl RoomFacts<'_> {
                 references.lacks(Role::State, self.without_bodies(nid, &mut told)?);
                 continue;
             }
-            let tuple = row.tuple.ok_or_else(|| {
-                Error::invalid(format!(
-                    "the supplied state has {event_id}, which is no state event; another state can be supplied"
-                ))
-            })?;
+            let tuple = row
+                .tuple
+                .ok_or_else(|| Error::invalid(format!("the supplied state has {event_id}, which is no state event")))?;
             if row.verdict.is_rejected() {
                 continue;
             }
@@ -217,8 +213,7 @@ impl RoomFacts<'_> {
                 Some(other) if other != nid => {
                     let (event_type, state_key) = self.engine.interner.names(&**self.engine.store(), tuple)?;
                     return Err(Error::invalid(format!(
-                        "the supplied state has two events for ({event_type}, {state_key:?}), one is {event_id}; another \
-                         state can be supplied"
+                        "the supplied state has two events for ({event_type}, {state_key:?}), one is {event_id}"
                     )));
                 }
                 _ => {}

@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// What stays below this many bytes is left: a compaction costs as much in new files and syncs.
-const GARBAGE_MIN: u64 = 16 << 10;
+const GARBAGE_MIN: u64 = 8 << 10;
 /// A compaction must give back one byte of so many that it rewrites.
-const REWRITTEN_PER_BYTE: u64 = 4;
+const REWRITTEN_PER_BYTE: u64 = 8;
 
 /// Bytes that RocksDB wrote into table files since the store was opened; the log is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -142,14 +142,24 @@ impl Plain {
         let waiting = waiting.map(|(order, parked)| (*order, parked.clone()));
         if let Some((_, parked)) = &waiting {
             let has_content = parked.pdu.redacted && !input.pdu.redacted;
-            if !has_content && input.kind <= parked.kind && (input.state.is_none() || parked.state.is_some()) {
+            // A state takes the place of none, and of another one that cannot be had yet.
+            let is_had = parked.kind == Kind::Outlier
+                || parked.state.iter().flatten().all(|event_id| self.places.contains_key(event_id));
+            let has_state = match (&parked.state, &input.state) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(parked), Some(told)) => parked != told && !is_had,
+            };
+            if !has_content && input.kind <= parked.kind && !has_state {
                 return Told::Duplicate(None);
             }
             if !has_content {
                 input.pdu = Rc::clone(&parked.pdu);
             }
             input.kind = input.kind.max(parked.kind);
-            input.state = input.state.or_else(|| parked.state.clone());
+            if !has_state {
+                input.state.clone_from(&parked.state);
+            }
             input.local |= parked.local;
         }
         let order = waiting.map(|(order, _)| order);
