@@ -12,7 +12,7 @@ use crate::{
     kv::{Garbage, TableId},
 };
 
-/// What stays below this many bytes is left: a compaction costs as much in new files and syncs.
+/// What stays below this many bytes of whole rooms that go is left: a compaction costs as much in new files and syncs.
 const GARBAGE_MIN: u64 = 8 << 10;
 /// A compaction must give back one byte of so many that it rewrites.
 const REWRITTEN_PER_BYTE: u64 = 8;
@@ -49,7 +49,7 @@ impl RocksStore {
         let family = self.family(table)?;
         let mut parts: Vec<&Garbage> = parts.iter().copied().filter(|part| part.start < part.end).collect();
         // No more than what the parts hold can come back, and to ask how much that is costs a look at the index.
-        if self.sizes(family, &parts).iter().sum::<u64>() < GARBAGE_MIN {
+        if self.sizes(family, &parts).iter().sum::<u64>() < least(&parts) {
             return Ok(());
         }
         parts.sort_by(|a, b| (&a.start, &a.end).cmp(&(&b.start, &b.end)));
@@ -68,7 +68,7 @@ impl RocksStore {
             // Rows of one table are of about one size.
             let single = u128::from(bytes) * u128::from(single.min(rows)) / u128::from(rows.max(1));
             let garbage = whole.saturating_add(u64::try_from(single).unwrap_or(u64::MAX));
-            if garbage >= GARBAGE_MIN && garbage.saturating_mul(REWRITTEN_PER_BYTE) >= bytes {
+            if garbage >= least(&group.parts) && garbage.saturating_mul(REWRITTEN_PER_BYTE) >= bytes {
                 self.compact_range(family, group.start, group.end)?;
             }
         }
@@ -121,6 +121,12 @@ fn groups<'a>(parts: &[&'a Garbage], files: &[LiveFile]) -> Vec<Group<'a>> {
         }
     }
     groups
+}
+
+/// The least garbage that parts must have. A collection tells once of all rows that it replaced, whose new versions take room
+/// as well: of these no garbage is too little, if it is much of its files.
+fn least(parts: &[&Garbage]) -> u64 {
+    if parts.iter().any(|part| part.rows.is_none()) { GARBAGE_MIN } else { 1 }
 }
 
 fn touches(file: &LiveFile, start: &[u8], end: &[u8]) -> bool {
