@@ -310,8 +310,7 @@ mod lists {
 
         let directory = tempfile::tempdir().expect("a place");
         let store = RocksStore::open(directory.path(), &crate::tables::specs(), &RocksOptions::default());
-        let mut options = Options::default();
-        options.durability = Durability::Buffered;
+        let options = Options { durability: Durability::Buffered, ..Options::default() };
         let server = RoomServer::open_on(Arc::new(store.expect("opens")), &options).expect("opens");
         // The room that is collected between two that stay.
         let mut rooms = Vec::new();
