@@ -27,12 +27,12 @@ use crate::{
     kv::{memory, wal},
     resolution::content::Content,
     tables::{
+        current::{decode_current, decode_membership, encode_current},
         event_ids::{decode_candidates, encode_candidates},
+        graph::{decode_happening, encode_happening},
         parked::ParkedRow,
-        rows::{
-            RoomRow, decode_current, decode_happening, decode_membership, decode_number, encode_current,
-            encode_happening,
-        },
+        rooms::RoomRow,
+        rows::decode_number,
     },
 };
 

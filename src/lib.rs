@@ -87,4 +87,4 @@ pub use input::{Backpressure, Durability, Limits, Ticket};
 pub use query::{Lack, ParkedInput, Role};
 pub use room::outcome::{Accepted, FirstVerdict, Input, Kind, Outcome, Parked, Position, StateChange, StateId};
 pub use server::{Options, RoomServer};
-pub use tables::rows::Membership;
+pub use tables::current::Membership;

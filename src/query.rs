@@ -22,10 +22,7 @@ use crate::{
     kv::Read,
     room::{engine::Engine, outcome::StateId},
     state::source::StoredStates,
-    tables::{
-        interning::member_type,
-        rows::{self, Membership, Rows},
-    },
+    tables::{current::Membership, interning::member_type, rooms, rows::Rows},
 };
 pub use crate::{state::difference::Since, tables::parked::Role};
 
@@ -38,7 +35,7 @@ pub struct View<'s> {
 /// A room, as one view has it.
 pub struct Room<'v> {
     view: &'v View<'v>,
-    row: Arc<rows::Room>,
+    row: Arc<rooms::Room>,
     head: RoomHead,
 }
 
@@ -120,7 +117,7 @@ impl<'s> View<'s> {
     }
 
     /// The room of a row; `None` if it has not begun: then it has parked inputs and nothing else.
-    fn open(&'s self, row: rows::Room) -> Result<Option<Room<'s>>> {
+    fn open(&'s self, row: rooms::Room) -> Result<Option<Room<'s>>> {
         let head = self.rows().head(row.nid)?;
         Ok(head.create.is_some().then(|| Room { view: self, row: Arc::new(row), head }))
     }

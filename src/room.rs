@@ -8,6 +8,7 @@ pub mod collect;
 mod commit;
 mod copies;
 pub mod drive;
+pub mod due_lists;
 pub mod engine;
 mod extremities;
 mod facts;
@@ -19,7 +20,6 @@ pub mod parking;
 mod pipeline;
 pub mod purge;
 mod references;
-pub mod sealing;
 mod wanted;
 pub mod writer;
 

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     encoding::{
-        bytes::{Malformed, unseal},
+        bytes::{Malformed, unstamp},
         keys, list,
         pack::{self, Seal},
     },
@@ -82,7 +82,7 @@ impl Stats {
     fn count_states(&mut self, read: &dyn Read, room: RoomNid) -> Result<()> {
         scan_room(read, PACKS, room, &mut |key, value| {
             let first = keys::second_number(key).map(SnapshotNid::new).ok_or(NO_SNAPSHOT);
-            let pack = first.and_then(|first| pack::decode(first, unseal(key, value)?));
+            let pack = first.and_then(|first| pack::decode(first, unstamp(key, value)?));
             let pack = pack.map_err(|malformed| corrupt(PACKS, key, malformed))?;
             let rows = pack.rows().filter(|row| row.seal != Seal::Gone).count();
             self.snapshots = self.snapshots.saturating_add(rows as u64);
@@ -120,7 +120,7 @@ pub(crate) fn count_lists(read: &dyn Read, room: RoomNid) -> Result<ListCounts> 
     let mut lists_of: FxHashMap<list::BlockNid, u32> = FxHashMap::default();
     scan_room(read, LISTS, room, &mut |key, value| {
         let sealed = keys::second_number(key).map(SnapshotNid::new).ok_or(NO_SNAPSHOT);
-        let list = sealed.and_then(|sealed| list::decode(sealed, unseal(key, value)?));
+        let list = sealed.and_then(|sealed| list::decode(sealed, unstamp(key, value)?));
         let list = list.map_err(|malformed| corrupt(LISTS, key, malformed))?;
         counts.lists = counts.lists.saturating_add(1);
         counts.longest = counts.longest.max(list.runs.len() as u64);

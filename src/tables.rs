@@ -1,11 +1,14 @@
 //! The tables of a store: one list of them, and typed access to their rows.
 
 pub mod bodies;
+pub mod current;
 pub mod event_ids;
+pub mod graph;
 pub mod interning;
 mod membership;
 pub mod parked;
 pub mod purges;
+pub mod rooms;
 pub mod rows;
 mod scans;
 
@@ -76,33 +79,33 @@ tables! {
     /// Settings of the store itself.
     META = "meta" { "name" => "cold row", Truth, Point, Other, by_room: false }
     /// The rooms.
-    ROOMS = "rooms" { "room" => "sealed: cold row: room ID, room version", Truth, Point, Other, by_room: true }
+    ROOMS = "rooms" { "room" => "stamped: cold row: room ID, room version", Truth, Point, Other, by_room: true }
     /// The rooms by ID.
-    ROOM_IDS = "room_ids" { "room ID" => "sealed: room", Derived, Point, Other, by_room: false }
+    ROOM_IDS = "room_ids" { "room ID" => "stamped: room", Derived, Point, Other, by_room: false }
     /// Rooms that were purged and whose rows are not all gone yet.
-    PURGES = "purges" { "room" => "sealed: cold row: room ID, room version", Truth, Point, Other, by_room: false }
+    PURGES = "purges" { "room" => "stamped: cold row: room ID, room version", Truth, Point, Other, by_room: false }
     /// What a room's writer goes on from.
-    HEADS = "heads" { "room" => "sealed: head", Truth, Point, Other, by_room: true }
+    HEADS = "heads" { "room" => "stamped: head", Truth, Point, Other, by_room: true }
     /// Event types by number.
-    TYPE_NAMES = "type_names" { "type" => "sealed: event type", Truth, Point, Events, by_room: false }
+    TYPE_NAMES = "type_names" { "type" => "stamped: event type", Truth, Point, Events, by_room: false }
     /// Event types by name.
     TYPES = "types" { "event type" => "type", Derived, Point, Events, by_room: false }
     /// State keys by number.
-    STATE_KEY_NAMES = "state_key_names" { "key" => "sealed: state key", Truth, Point, Events, by_room: false }
+    STATE_KEY_NAMES = "state_key_names" { "key" => "stamped: state key", Truth, Point, Events, by_room: false }
     /// State keys by name.
     STATE_KEYS = "state_keys" { "state key" => "key", Derived, Point, Events, by_room: false }
     /// IDs of signing keys by number.
-    KEY_ID_NAMES = "key_id_names" { "key ID" => "sealed: ID of a signing key", Truth, Point, Events, by_room: false }
+    KEY_ID_NAMES = "key_id_names" { "key ID" => "stamped: ID of a signing key", Truth, Point, Events, by_room: false }
     /// IDs of signing keys by name.
     KEY_IDS = "key_ids" { "ID of a signing key" => "key ID", Derived, Point, Events, by_room: false }
     /// Event IDs by number.
-    EVENT_IDS = "event_ids" { "room event" => "sealed: reference hash..., event ID... if they are no hashes", Truth, Point, Events, by_room: true }
+    EVENT_IDS = "event_ids" { "room event" => "stamped: reference hash..., event ID... if they are no hashes", Truth, Point, Events, by_room: true }
     /// Events by a short prefix of their ID; checked against `event_ids`.
     EVENT_INDEX = "event_index" { "first 8 bytes of the event key" => "(room, event)...", Derived, Point, Events, by_room: false }
     /// What is known of each event but its body.
-    EVENT_ROWS = "event_rows" { "room event" => "sealed: event row", Truth, Present, Events, by_room: true }
+    EVENT_ROWS = "event_rows" { "room event" => "stamped: event row", Truth, Present, Events, by_room: true }
     /// The PDUs.
-    EVENT_BODIES = "event_bodies" { "room event" => "sealed: body", Truth, Dense, Events, by_room: true }
+    EVENT_BODIES = "event_bodies" { "room event" => "stamped: body", Truth, Dense, Events, by_room: true }
     /// The order in which events were stored and placed.
     POSITIONS = "positions" { "room position" => "event, what happened", Truth, Scan, Events, by_room: true }
     /// State events by the auth events that they name.
@@ -110,21 +113,21 @@ tables! {
     /// Events by those prev events that hide nothing or were not here, behind a mark for each such prev event.
     PREV_CHILDREN = "prev_children" { "room event_key child" => "", Derived, Point, Events, by_room: true }
     /// The packed log of state changes.
-    PACKS = "packs" { "room first_snapshot" => "sealed: pack", Truth, Scan, State, by_room: true }
+    PACKS = "packs" { "room first_snapshot" => "stamped: pack", Truth, Scan, State, by_room: true }
     /// Whole states, as lists of shared blocks.
-    LISTS = "lists" { "room snapshot" => "sealed: list", Truth, Scan, State, by_room: true }
+    LISTS = "lists" { "room snapshot" => "stamped: list", Truth, Scan, State, by_room: true }
     /// Blocks of state entries, shared between lists.
     BLOCKS = "blocks" { "room snapshot ordinal" => "block", Truth, Scan, State, by_room: true }
     /// The current state.
-    CURRENT_STATE = "current_state" { "room type key" => "sealed: event, membership", Derived, Point, Other, by_room: true }
+    CURRENT_STATE = "current_state" { "room type key" => "stamped: event, membership", Derived, Point, Other, by_room: true }
     /// Memberships by user.
-    USER_ROOMS = "user_rooms" { "user room" => "sealed: membership", Derived, Scan, Other, by_room: false }
+    USER_ROOMS = "user_rooms" { "user room" => "stamped: membership", Derived, Scan, Other, by_room: false }
     /// Inputs that wait for other events.
-    PARKED = "parked" { "room event_key" => "sealed: cold row: the input, what it lacks", Truth, Point, Other, by_room: true }
+    PARKED = "parked" { "room event_key" => "stamped: cold row: the input, what it lacks", Truth, Point, Other, by_room: true }
     /// Parked inputs by those events of a supplied state, or of an auth chain, that they wait for one after the other.
-    WAITS = "waits" { "room event_key waiting_key" => "sealed: place among what it lacks, place in the order of parking", Truth, Scan, Other, by_room: true }
+    WAITS = "waits" { "room event_key waiting_key" => "stamped: place among what it lacks, place in the order of parking", Truth, Scan, Other, by_room: true }
     /// Parked inputs of all rooms by each auth event and prev event that they lack.
-    WANTED = "wanted" { "event_key room place in the order of parking" => "sealed: waiting_key", Derived, Scan, Other, by_room: false }
+    WANTED = "wanted" { "event_key room place in the order of parking" => "stamped: waiting_key", Derived, Scan, Other, by_room: false }
 }
 
 /// The tables as a backend opens them.

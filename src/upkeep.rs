@@ -16,7 +16,7 @@ use crate::{
     },
     server::RoomServer,
     state::collect::{Dropped, Plan},
-    tables::rows::{Room, Rows},
+    tables::{rooms::Room, rows::Rows},
 };
 
 /// How far an upkeep is, for whoever looks on.

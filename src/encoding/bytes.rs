@@ -245,18 +245,18 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// Bytes that [`seal`] appends.
+/// Bytes that [`stamp`] appends.
 pub const CHECKSUM_BYTES: usize = 4;
 
 /// Appends a short checksum of the key and the value: a value at the wrong key is as wrong as a damaged one.
-pub fn seal(key: &[u8], value: &mut Vec<u8>) {
+pub fn stamp(key: &[u8], value: &mut Vec<u8>) {
     let sum = checksum(key, value);
     value.extend_from_slice(&sum);
 }
 
-/// Checks the checksum that [`seal`] appended and gives the value without it.
-pub fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Decoded<&'a [u8]> {
-    match sealed.split_last_chunk::<CHECKSUM_BYTES>() {
+/// Checks the checksum that [`stamp`] appended and gives the value without it.
+pub fn unstamp<'a>(key: &[u8], stamped: &'a [u8]) -> Decoded<&'a [u8]> {
+    match stamped.split_last_chunk::<CHECKSUM_BYTES>() {
         Some((value, sum)) if checksum(key, value) == *sum => Ok(value),
         Some((value, _)) => Err(Malformed { offset: value.len(), what: "the checksum does not match key and value" }),
         None => Err(Malformed { offset: 0, what: "the value is shorter than its checksum" }),
@@ -316,11 +316,11 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_breaks_the_seal(key: Vec<u8>, mut value: Vec<u8>, at: prop::sample::Index, bit in 0u8..8) {
-            seal(&key, &mut value);
+        fn a_flipped_bit_breaks_the_stamp(key: Vec<u8>, mut value: Vec<u8>, at: prop::sample::Index, bit in 0u8..8) {
+            stamp(&key, &mut value);
             let place = at.index(value.len());
             value[place] ^= 1 << bit;
-            prop_assert!(unseal(&key, &value).is_err());
+            prop_assert!(unstamp(&key, &value).is_err());
         }
     }
 

@@ -42,7 +42,7 @@ impl Direct {
 
     /// Blocks until all lists that are due are built.
     pub fn settle(&self) {
-        self.engine.sealing.settle();
+        self.engine.due_lists.settle();
     }
 
     /// Begins a room that the store does not hold yet.

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     ids::RoomNid,
     room::{engine::Engine, outcome::Input, writer::RoomWriter},
-    tables::rows::Room,
+    tables::rooms::Room,
 };
 
 /// All queues, and the threads behind them.
@@ -87,7 +87,7 @@ impl Inputs {
 
     /// Builds the lists of a room that were due and not there when the store was closed.
     pub fn build_lists(&self, room: RoomNid) {
-        self.engine.sealing.add(room);
+        self.engine.due_lists.add(room);
     }
 
     /// Blocks until nothing is under way, all that was woken is decided, and no list is due.
@@ -99,7 +99,7 @@ impl Inputs {
             self.lanes.resume();
             self.gauge.settle();
         }
-        self.engine.sealing.settle();
+        self.engine.due_lists.settle();
         match self.lanes.stuck() {
             None => Ok(()),
             Some(room_id) => Err(Error::new(

@@ -24,7 +24,7 @@ impl ListBuilder {
 
     /// Ends the thread once the list at hand is built. The rest is built after the next open.
     pub fn close(&self) {
-        self.engine.sealing.close();
+        self.engine.due_lists.close();
         self.threads.join();
     }
 }
@@ -38,7 +38,7 @@ impl Drop for ListBuilder {
 /// A list that cannot be built is lacking until the store is opened again; the room's writer hears of what is wrong when
 /// the next but one is due.
 fn run(engine: &Engine) {
-    while let Some(held) = engine.sealing.next() {
+    while let Some(held) = engine.due_lists.next() {
         let room = held.room().number();
         // The thread goes on with the next room whatever happens, also in the host's log: otherwise no list would be built
         // any more, and whoever waits until none is due would wait for ever.

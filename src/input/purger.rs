@@ -17,7 +17,7 @@ use crate::{
         engine::Engine,
         purge::{Purging, until_taken},
     },
-    tables::rows::Room,
+    tables::rooms::Room,
 };
 
 /// Deletes what rooms left behind that were hidden before the store was opened.

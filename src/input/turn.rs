@@ -16,7 +16,7 @@ use crate::{
         outcome::Input,
         writer::{Landed, RoomWriter},
     },
-    tables::rows::Room,
+    tables::rooms::Room,
 };
 
 /// How often in a row the store may refuse to write what is to be driven until the lane is left at rest: two seconds or so.

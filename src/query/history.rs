@@ -21,10 +21,7 @@ use crate::{
         difference::differences,
         fingerprint::{StateSummary, changed, summary},
     },
-    tables::{
-        POSITIONS,
-        rows::{Happening, corrupt},
-    },
+    tables::{POSITIONS, graph::Happening, rows::corrupt},
 };
 
 /// An event of the graph with the states around it.

@@ -23,7 +23,8 @@ use crate::{
     },
     tables::{
         parked::{ParkedRow, Role, Want},
-        rows::{self, Rows},
+        rooms,
+        rows::Rows,
     },
 };
 
@@ -125,7 +126,7 @@ impl View<'_> {
         Ok(parked)
     }
 
-    fn rooms_or_one(&self, room_id: Option<&str>) -> Result<Vec<rows::Room>> {
+    fn rooms_or_one(&self, room_id: Option<&str>) -> Result<Vec<rooms::Room>> {
         let Some(room_id) = room_id else { return self.rows().rooms() };
         let unknown = || Error::not_found(format!("room {room_id} is not in the store"));
         Ok(vec![self.rows().room_by_id(room_id)?.ok_or_else(unknown)?])
@@ -156,7 +157,7 @@ impl Room<'_> {
 /// What the parked inputs of a room wait for, as far as it was followed.
 struct Waiting<'v> {
     rows: Rows<'v>,
-    room: &'v rows::Room,
+    room: &'v rooms::Room,
     head: RoomHead,
     nodes: Vec<Node>,
     places: FxHashMap<EventKey, usize>,
@@ -192,7 +193,7 @@ struct Known {
 }
 
 impl<'v> Waiting<'v> {
-    fn new(rows: Rows<'v>, room: &'v rows::Room) -> Result<Self> {
+    fn new(rows: Rows<'v>, room: &'v rooms::Room) -> Result<Self> {
         let head = rows.head(room.nid)?;
         Ok(Self { rows, room, head, nodes: Vec::new(), places: FxHashMap::default(), open: Vec::new() })
     }

@@ -21,7 +21,7 @@ pub use self::{
 };
 use super::reason::{Reason, Rule};
 use crate::encoding::json::{Json, Object};
-pub use crate::tables::rows::Membership;
+pub use crate::tables::current::Membership;
 
 /// The event types that the rules name.
 pub mod types {

@@ -25,9 +25,10 @@ use crate::{
     tables::{
         AUTH_CHILDREN,
         bodies::Bodies,
+        current::{CurrentEntry, put_current},
         event_ids::EventIdentity,
+        graph::{Happening, put_event_row, put_position, put_prev_child},
         interning::member_type,
-        rows::{CurrentEntry, Happening, put_current, put_event_row, put_position, put_prev_child},
     },
 };
 

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quick_cache::{Weighter, sync::Cache};
 use ruma_common::RoomVersionId;
 
-use super::{sealing::Sealing, wanted::Wanted};
+use super::{due_lists::DueLists, wanted::Wanted};
 use crate::{
     encoding::{event_key::EventKey, head::RoomHead},
     error::{Error, Result},
@@ -20,10 +20,7 @@ use crate::{
     kv::{Batch, Garbage, Read, Store, claim::Claim},
     resolution::AuthEvent,
     state::source::{StateCaches, StoredStates},
-    tables::{
-        interning::Interner,
-        rows::{Room, Rows},
-    },
+    tables::{interning::Interner, rooms::Room, rows::Rows},
 };
 
 /// The store, and what is kept in memory of it.
@@ -37,7 +34,7 @@ pub struct Engine {
     /// Packs, lists and blocks.
     pub states: StateCaches,
     /// Lists that are due.
-    pub sealing: Sealing,
+    pub due_lists: DueLists,
     /// What authorisation reads of events. Only a room's writer adds to it and takes from it.
     pub events: Cache<(RoomNid, EventNid), Arc<AuthEvent>, EventWeight>,
     /// Events by key. An event keeps its number for ever.
@@ -84,7 +81,7 @@ impl Engine {
         Ok(Self {
             interner: Interner::open(&*store, part)?,
             states: StateCaches::new(part * STATES_SHARE),
-            sealing: Sealing::default(),
+            due_lists: DueLists::default(),
             events: Cache::with_weighter(part / 512, (part * 3) as u64, EventWeight),
             keys: Cache::new(part / 128),
             current: Cache::new(part / 64),

@@ -14,7 +14,7 @@ use crate::{
     ids::{EventNid, SnapshotNid, StateTuple},
     resolution::{AuthEvent, AuthState, PrevEvents, ResolutionStore, content::Content},
     state::{fingerprint::EntryNames, log::WriterStates, near::get_near},
-    tables::{bodies::Bodies, event_ids::EventIdentity, rows::Room},
+    tables::{bodies::Bodies, event_ids::EventIdentity, rooms::Room},
 };
 
 /// The events of a room, as its writer sees them.

@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{engine::Engine, facts::RoomFacts, sealing::Held};
+use super::{due_lists::Held, engine::Engine, facts::RoomFacts};
 use crate::{
     error::Result,
     ids::{RoomNid, SnapshotNid},

@@ -18,7 +18,8 @@ use crate::{
         interning::member_type,
         parked::decode_parked,
         purges::{put_purge, room_ranges},
-        rows::{Room, corrupt, missing},
+        rooms::Room,
+        rows::{corrupt, missing},
     },
 };
 
@@ -95,7 +96,7 @@ impl Engine {
     pub fn hide(&self, room: &Room) -> Result<u64> {
         let mut batch = Batch::default();
         // A list that is just being built would leave rows behind; whoever builds later sees the mark.
-        let _unsealed = self.sealing.hold(room.nid);
+        let _held = self.due_lists.hold(room.nid);
         // Held until the batch is applied: a greater number that is given out meanwhile must not be forgotten.
         let numbers = self.hold_room_numbers();
         put_purge(&mut batch, room, numbers.last)?;

@@ -19,7 +19,7 @@ use crate::{
         log::{Log, WriterStates},
         source::StoredStates,
     },
-    tables::{interning::UsedNames, rows::Room},
+    tables::{interning::UsedNames, rooms::Room},
 };
 
 /// The one writer of a room.
@@ -149,9 +149,9 @@ impl RoomWriter {
         let Draft { mut batch, used, mut head, step: _, wants, wants_no_more } = draft;
         head.last_snapshot = self.log.last().number();
         head.seals = self.log.seals().clone();
-        crate::tables::rows::put_head(&mut batch, self.room.nid, &head);
+        crate::tables::rooms::put_head(&mut batch, self.room.nid, &head);
         if !self.registered {
-            crate::tables::rows::put_room(&mut batch, &self.room)?;
+            crate::tables::rooms::put_room(&mut batch, &self.room)?;
         }
         for wanted in &wants {
             self.engine.wanted.add(wanted);
@@ -172,7 +172,7 @@ impl RoomWriter {
     /// Tells the builder of lists if a batch made one due. `before` are the lists that the head named before it.
     pub(super) fn note_lists_due(&self, before: &[SnapshotNid]) {
         if *before != *self.head.seals {
-            self.engine.sealing.add(self.room.nid);
+            self.engine.due_lists.add(self.room.nid);
             self.push_back();
         }
     }
@@ -189,7 +189,7 @@ impl RoomWriter {
             if !lacking.contains(&true) {
                 return Ok(());
             }
-            let held = self.engine.sealing.hold(self.room.nid);
+            let held = self.engine.due_lists.hold(self.room.nid);
             self.engine.build_lists(&held)
         });
         // The event is stored. If the list can still not be built when the next one is due, that event is refused.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     encoding::{
         block::Entry,
-        bytes::seal as seal_value,
+        bytes::stamp,
         head::SEALS_MAX,
         keys,
         list::{BlockNid, Fence, List},
@@ -250,7 +250,7 @@ impl Log {
         }
         let key = keys::snapshot(self.room, pack.first);
         let mut value = pack::encode(&pack);
-        seal_value(&key, &mut value);
+        stamp(&key, &mut value);
         batch.put(PACKS, key, value);
         let pack = Arc::new(LoadedPack::new(pack));
         self.unwritten_packs.retain(|unwritten| unwritten.pack.first != pack.pack.first);

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     encoding::{
         block::{self, BLOCK_ENTRIES_MAX, BlockHash, Entry},
-        bytes, keys,
+        bytes::stamp,
+        keys,
         list::{self, BlockNid, Fence, List, Run},
         pack::Seal,
     },
@@ -79,7 +80,7 @@ impl Sealed {
     pub fn put_list(&self, room: RoomNid, batch: &mut Batch) {
         let key = keys::snapshot(room, self.snapshot);
         let mut value = list::encode(self.snapshot, &self.list);
-        bytes::seal(&key, &mut value);
+        stamp(&key, &mut value);
         batch.put(LISTS, key, value);
     }
 }

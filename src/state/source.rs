@@ -7,7 +7,7 @@ use quick_cache::{Weighter, sync::Cache};
 use crate::{
     encoding::{
         block::{self, BlockHash, Entry},
-        bytes::{Malformed, unseal},
+        bytes::{Malformed, unstamp},
         keys,
         list::{self, BlockNid, Fence, List, Run},
         pack::{self, FULL_ROWS, OPEN_ROWS, Pack, Seal},
@@ -211,7 +211,7 @@ impl<'a> StoredStates<'a> {
     }
 
     fn take_pack(&self, first: SnapshotNid, key: &[u8], sealed: &[u8]) -> Result<Arc<LoadedPack>> {
-        let pack = unseal(key, sealed).and_then(|bytes| pack::decode(first, bytes));
+        let pack = unstamp(key, sealed).and_then(|bytes| pack::decode(first, bytes));
         let pack = Arc::new(LoadedPack::new(pack.map_err(|malformed| corrupt(PACKS, key, malformed))?));
         if self.fills_caches {
             self.caches.packs.insert((self.room, self.revision, first), pack.clone());
@@ -313,7 +313,7 @@ impl StateSource for StoredStates<'_> {
         if cached.is_some() {
             return Ok(cached);
         }
-        let list = unseal(&key, &bytes).and_then(|bytes| list::decode(sealed, bytes));
+        let list = unstamp(&key, &bytes).and_then(|bytes| list::decode(sealed, bytes));
         let list = Arc::new(list.map_err(|malformed| corrupt(LISTS, &key, malformed))?);
         if self.fills_caches {
             self.caches.lists.insert((self.room, sealed), list.clone());

@@ -8,12 +8,13 @@ use super::{
     EVENT_BODIES,
     event_ids::EventIdentity,
     interning::{Interner, UsedNames},
-    rows::{Room, Rows, corrupt, missing},
+    rooms::Room,
+    rows::{Rows, corrupt, missing},
 };
 use crate::{
     encoding::{
         body::{self, Beside, Essence, Form, Header, Reference, encode, encode_json, mentioned_ids, only_key},
-        bytes::{seal, unseal},
+        bytes::{stamp, unstamp},
         event_key::EventKey,
         event_row::{EventRow, Name},
         keys,
@@ -99,7 +100,7 @@ impl<'a> Bodies<'a> {
     pub fn decode(&self, nid: EventNid, row: &EventRow, value: &[u8]) -> Result<Vec<u8>> {
         let key = keys::event(self.room.nid, nid);
         let wrong = |malformed| corrupt(EVENT_BODIES, &key, malformed);
-        let bytes = unseal(&key, value).map_err(wrong)?;
+        let bytes = unstamp(&key, value).map_err(wrong)?;
         if Form::of(bytes).map_err(wrong)? == Form::Json {
             return Ok(bytes.get(1..).unwrap_or_default().to_vec());
         }
@@ -120,7 +121,7 @@ impl<'a> Bodies<'a> {
     pub fn essence(&self, nid: EventNid, row: &EventRow, event_id: &str, names: &RowNames) -> Result<Essence> {
         let (key, value) = (keys::event(self.room.nid, nid), self.value(nid)?);
         let wrong = |malformed| corrupt(EVENT_BODIES, &key, malformed);
-        let bytes = unseal(&key, &value).map_err(wrong)?;
+        let bytes = unstamp(&key, &value).map_err(wrong)?;
         let mut known = Known::default();
         for mentioned in body::header(nid, bytes).map_err(wrong)?.mentions {
             let identity = self.rows.event_identity(self.room, mentioned)?;
@@ -160,7 +161,7 @@ impl<'a> Bodies<'a> {
         let form = if value.is_some() { Form::Structured } else { Form::Json };
         let value = value.get_or_insert_with(|| encode_json(pdu.canonical_bytes()));
         let key = keys::event(self.room.nid, nid);
-        seal(&key, value);
+        stamp(&key, value);
         batch.put(EVENT_BODIES, key, std::mem::take(value));
         metrics::counter!("roomserver_bodies_total", "form" => form.name()).increment(1);
         Ok(form)

@@ -2,11 +2,12 @@
 
 use super::{
     EVENT_IDS, EVENT_INDEX, PURGES, ROOMS,
-    rows::{Room, Rows, corrupt, missing},
+    rooms::Room,
+    rows::{Rows, corrupt, missing},
 };
 use crate::{
     encoding::{
-        bytes::{Cursor, Decoded, Malformed, put_varint, seal, unseal},
+        bytes::{Cursor, Decoded, Malformed, put_varint, stamp, unstamp},
         event_ids::{EventIds, GROUP, StoredId, decode_row, encode, first_in_row, first_of_group, last_of_group},
         event_key::EventKey,
         keys,
@@ -64,7 +65,7 @@ struct IdRow<'v> {
 
 impl<'v> IdRow<'v> {
     fn read(key: &[u8], event: EventNid, value: &'v [u8]) -> Decoded<Self> {
-        let (first, ids) = decode_row(event, unseal(key, value)?)?;
+        let (first, ids) = decode_row(event, unstamp(key, value)?)?;
         Ok(Self { first, ids })
     }
 
@@ -154,7 +155,7 @@ impl Rows<'_> {
         }
         ids.push(identity.stored());
         let mut value = encode(ids.into_iter());
-        seal(&key, &mut value);
+        stamp(&key, &mut value);
         batch.put(EVENT_IDS, key, value);
         Ok(())
     }
@@ -288,7 +289,7 @@ mod tests {
         kv::{Read, Store as _, TableId, Value, Visit, memory::MemoryStore},
         tables::{
             purges::put_purge,
-            rows::{put_head, put_room},
+            rooms::{put_head, put_room},
             specs,
         },
     };

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     encoding::{
-        bytes::{Cursor, Decoded, Malformed, put_varint, seal, unseal},
+        bytes::{Cursor, Decoded, Malformed, put_varint, stamp, unstamp},
         keys,
     },
     error::{Error, Result},
@@ -366,7 +366,7 @@ impl Names {
         self.take_number(read, name, &value).map(Some)
     }
 
-    /// Reads the number of a stored name, and holds it against the name that has this number: that row is sealed.
+    /// Reads the number of a stored name, and holds it against the name that has this number: that row is stamped.
     fn take_number(&self, read: &dyn Read, name: &str, value: &[u8]) -> Result<u32> {
         let wrong = |malformed| corrupt(self.by_name, name.as_bytes(), malformed);
         let number = decode_number(value).map_err(wrong)?;
@@ -417,7 +417,7 @@ impl Names {
         batch.put(self.by_name, name.as_bytes(), value);
         let key = keys::number(number);
         let mut value = name.as_bytes().to_vec();
-        seal(&key, &mut value);
+        stamp(&key, &mut value);
         batch.put(self.by_number, key, value);
         used.push(UsedName { name, fresh: self.fresh.clone() });
         Ok(Some(number))
@@ -456,9 +456,9 @@ impl Names {
 }
 
 /// Reads the name that has a number.
-pub(crate) fn decode_name(key: &[u8], sealed: &[u8]) -> Decoded<Arc<str>> {
+pub(crate) fn decode_name(key: &[u8], stamped: &[u8]) -> Decoded<Arc<str>> {
     let what = Malformed { offset: 0, what: "a name that is not UTF-8" };
-    std::str::from_utf8(unseal(key, sealed)?).map(Arc::from).map_err(|_| what)
+    std::str::from_utf8(unstamp(key, stamped)?).map(Arc::from).map_err(|_| what)
 }
 
 fn decode_number(bytes: &[u8]) -> Decoded<u32> {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     encoding::{
-        bytes::{Cursor, Decoded, Malformed, put_varint, seal, unseal},
+        bytes::{Cursor, Decoded, Malformed, put_varint, stamp, unstamp},
         cold,
         event_key::EventKey,
         keys,
@@ -196,14 +196,14 @@ fn last_event_key(table: TableId, key: &[u8]) -> Result<EventKey> {
 pub fn put_parked(batch: &mut Batch, room: RoomNid, event_key: &EventKey, row: &ParkedRow) -> Result<()> {
     let key = keys::parked(room, event_key);
     let mut value = cold::encode(row)?;
-    seal(&key, &mut value);
+    stamp(&key, &mut value);
     batch.put(PARKED, key, value);
     Ok(())
 }
 
 /// Reads a parked input.
-pub fn decode_parked(key: &[u8], sealed: &[u8]) -> Decoded<ParkedRow> {
-    cold::decode(unseal(key, sealed)?)
+pub fn decode_parked(key: &[u8], stamped: &[u8]) -> Decoded<ParkedRow> {
+    cold::decode(unstamp(key, stamped)?)
 }
 
 /// Writes that a parked input waits for an event of its supplied state, or of an auth chain.
@@ -212,13 +212,13 @@ pub fn put_wait(batch: &mut Batch, room: RoomNid, waiting: &EventKey, wait: &Wai
     let mut value = Vec::new();
     put_varint(&mut value, u64::from(wait.place));
     put_varint(&mut value, u64::from(wait.order));
-    seal(&key, &mut value);
+    stamp(&key, &mut value);
     batch.put(WAITS, key, value);
 }
 
 /// Reads the place of an event among what a parked input lacks, and the place of the input in the order of parking.
-pub(crate) fn decode_wait(key: &[u8], sealed: &[u8]) -> Decoded<(u32, u32)> {
-    let mut cursor = Cursor::new(unseal(key, sealed)?);
+pub(crate) fn decode_wait(key: &[u8], stamped: &[u8]) -> Decoded<(u32, u32)> {
+    let mut cursor = Cursor::new(unstamp(key, stamped)?);
     let wait = (cursor.varint32()?, cursor.varint32()?);
     cursor.end()?;
     Ok(wait)
@@ -228,13 +228,13 @@ pub(crate) fn decode_wait(key: &[u8], sealed: &[u8]) -> Decoded<(u32, u32)> {
 pub fn put_wanted(batch: &mut Batch, wanted: &EventKey, room: RoomNid, order: u32, waiting: &EventKey) {
     let key = keys::wanted(wanted, room, order);
     let mut value = waiting.as_bytes().to_vec();
-    seal(&key, &mut value);
+    stamp(&key, &mut value);
     batch.put(WANTED, key, value);
 }
 
 /// Reads the event of the parked input that lacks what the key names.
-pub(crate) fn decode_wanted(key: &[u8], sealed: &[u8]) -> Decoded<EventKey> {
-    let bytes = unseal(key, sealed)?;
+pub(crate) fn decode_wanted(key: &[u8], stamped: &[u8]) -> Decoded<EventKey> {
+    let bytes = unstamp(key, stamped)?;
     let what = Malformed { offset: 0, what: "a value that is no event" };
     bytes.try_into().map(EventKey::from_bytes).map_err(|_| what)
 }

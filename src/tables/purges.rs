@@ -3,11 +3,12 @@
 use super::{
     EVENT_INDEX, HEADS, META, PURGES, ROOM_IDS, ROOMS, TABLES,
     event_ids::encode_candidates,
-    rows::{Room, RoomRow, Rows, corrupt, decode_room, missing},
+    rooms::{Room, RoomRow, decode_room},
+    rows::{Rows, corrupt, missing},
 };
 use crate::{
     encoding::{
-        bytes::{Decoded, Malformed, seal, unseal},
+        bytes::{Decoded, Malformed, stamp, unstamp},
         cold,
         event_key::EventKey,
         keys,
@@ -74,10 +75,10 @@ pub fn put_purge(batch: &mut Batch, room: &Room, last_room: u32) -> Result<()> {
     }
     batch.delete(ROOM_IDS, room.id.as_bytes());
     let mut mark = cold::encode(&RoomRow::of(room))?;
-    seal(&key, &mut mark);
+    stamp(&key, &mut mark);
     batch.put(PURGES, key, mark);
     let mut last = cold::encode(&(last_room,))?;
-    seal(LAST_ROOM_KEY, &mut last);
+    stamp(LAST_ROOM_KEY, &mut last);
     batch.put(META, LAST_ROOM_KEY, last);
     Ok(())
 }
@@ -92,14 +93,14 @@ pub fn room_ranges(room: RoomNid) -> impl Iterator<Item = (TableId, (Vec<u8>, Ve
 }
 
 /// Reads the mark of a purged room.
-pub fn decode_purge(nid: RoomNid, sealed: &[u8]) -> Decoded<Room> {
-    let row = cold::decode(unseal(&keys::room(nid), sealed)?)?;
+pub fn decode_purge(nid: RoomNid, stamped: &[u8]) -> Decoded<Room> {
+    let row = cold::decode(unstamp(&keys::room(nid), stamped)?)?;
     decode_room(nid, row)
 }
 
 /// Reads the greatest number of a room that `meta` remembers.
-pub fn decode_last_room(sealed: &[u8]) -> Decoded<u32> {
-    cold::decode::<(u32,)>(unseal(LAST_ROOM_KEY, sealed)?).map(|(last,)| last)
+pub fn decode_last_room(stamped: &[u8]) -> Decoded<u32> {
+    cold::decode::<(u32,)>(unstamp(LAST_ROOM_KEY, stamped)?).map(|(last,)| last)
 }
 
 #[cfg(test)]

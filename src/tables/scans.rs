@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     encoding::{
-        bytes::{Malformed, unseal},
+        bytes::{Malformed, unstamp},
         event_row::EventRow,
         keys,
         list::{self, BlockNid, List},
@@ -26,7 +26,7 @@ impl Rows<'_> {
         self.newest_first(EVENT_ROWS, room, &mut |key, value| {
             let none = Malformed { offset: 0, what: "a key that names no event" };
             let nid = keys::second_number(key).and_then(EventNid::new).ok_or_else(|| corrupt(EVENT_ROWS, key, none))?;
-            let row = unseal(key, value).and_then(|bytes| EventRow::decode(nid, bytes));
+            let row = unstamp(key, value).and_then(|bytes| EventRow::decode(nid, bytes));
             visit(nid, row.map_err(|malformed| corrupt(EVENT_ROWS, key, malformed))?)
         })
     }
@@ -35,7 +35,7 @@ impl Rows<'_> {
     pub fn packs(&self, room: RoomNid, visit: &mut dyn FnMut(Pack, usize) -> Result<()>) -> Result<()> {
         self.newest_first(PACKS, room, &mut |key, value| {
             let first = snapshot_of(PACKS, key)?;
-            let pack = unseal(key, value).and_then(|bytes| pack::decode(first, bytes));
+            let pack = unstamp(key, value).and_then(|bytes| pack::decode(first, bytes));
             visit(pack.map_err(|malformed| corrupt(PACKS, key, malformed))?, key.len() + value.len())
         })
     }
@@ -44,7 +44,7 @@ impl Rows<'_> {
     pub fn lists(&self, room: RoomNid, visit: &mut dyn FnMut(SnapshotNid, List, usize) -> Result<()>) -> Result<()> {
         self.newest_first(LISTS, room, &mut |key, value| {
             let sealed = snapshot_of(LISTS, key)?;
-            let list = unseal(key, value).and_then(|bytes| list::decode(sealed, bytes));
+            let list = unstamp(key, value).and_then(|bytes| list::decode(sealed, bytes));
             visit(sealed, list.map_err(|malformed| corrupt(LISTS, key, malformed))?, key.len() + value.len())
         })
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     encoding::{
-        bytes::{Malformed, unseal},
+        bytes::{Malformed, unstamp},
         event_key::EventKey,
         event_row::{EventRow, Kind, Remains, Verdict},
         json::Json,
@@ -22,9 +22,10 @@ use crate::{
     resolution::content::Content,
     tables::{
         EVENT_BODIES, EVENT_INDEX, EVENT_ROWS,
+        current::Membership,
         event_ids::{EventIdentity, decode_candidates},
         interning::member_type,
-        rows::{Membership, corrupt},
+        rows::corrupt,
     },
 };
 
@@ -49,8 +50,8 @@ impl RoomCheck<'_, '_> {
             let identity = ids.take(self.check, nid)?;
             let row = rows.take(self.check, &key)?;
             self.check.counts().events = self.check.counts().events.saturating_add(u64::from(row.is_some()));
-            let unsealed = row.map(|row| unseal(&key, &row).and_then(|row| EventRow::decode(nid, row)));
-            let row = unsealed.and_then(|row| self.check.decoded(EVENT_ROWS, &key, row));
+            let decoded = row.map(|row| unstamp(&key, &row).and_then(|row| EventRow::decode(nid, row)));
+            let row = decoded.and_then(|row| self.check.decoded(EVENT_ROWS, &key, row));
             let body = if row.as_ref().is_none_or(EventRow::has_body) {
                 bodies.take(self.check, &key)?
             } else if bodies.take_if_there(self.check, &key)?.is_some() {

@@ -7,7 +7,7 @@ use crate::{
     },
     ids::{EventNid, SnapshotNid, StateTuple},
     resolution::reason::Rule,
-    tables::rows::Membership,
+    tables::current::Membership,
 };
 
 /// A verdict, without its reason.

@@ -3,7 +3,7 @@
 use super::room::RoomCheck;
 use crate::{
     encoding::{
-        bytes::unseal,
+        bytes::unstamp,
         event_row::Remains,
         head::{Counts, MERGES_MAX, RoomHead},
         keys,
@@ -21,7 +21,7 @@ impl RoomCheck<'_, '_> {
         let key = keys::room(self.room.nid);
         let mut rows = RowStream::new(self.check, HEADS, &key);
         if let Some(value) = rows.take(self.check, &key)? {
-            let head = unseal(&key, &value).and_then(RoomHead::decode);
+            let head = unstamp(&key, &value).and_then(RoomHead::decode);
             self.head = self.check.decoded(HEADS, &key, head);
         }
         rows.finish(self.check)

@@ -10,7 +10,7 @@ use crate::{
     tables::{
         EVENT_IDS,
         event_ids::{EventIdentity, decode_ids},
-        rows::Room,
+        rooms::Room,
     },
 };
 

@@ -6,7 +6,7 @@ use super::{room::RoomCheck, streams::RowStream};
 use crate::{
     encoding::{
         block::{self, BlockHash},
-        bytes::unseal,
+        bytes::unstamp,
         head::SEALS_MAX,
         keys,
         list::{self, List, Run},
@@ -38,7 +38,7 @@ impl RoomCheck<'_, '_> {
             if may_lack && value.is_none() {
                 self.unbuilt.insert(sealed);
             }
-            let decoded = value.map(|value| unseal(&key, &value).and_then(|bytes| list::decode(sealed, bytes)));
+            let decoded = value.map(|value| unstamp(&key, &value).and_then(|bytes| list::decode(sealed, bytes)));
             match decoded.and_then(|list| self.check.decoded(LISTS, &key, list)) {
                 Some(list) => self.check_list(&key, sealed, &list),
                 None => {

@@ -4,7 +4,7 @@ use super::{facts::LogFact, room::RoomCheck, streams::RowStream};
 use crate::{
     encoding::{
         block::Entry,
-        bytes::unseal,
+        bytes::unstamp,
         keys,
         pack::{self, FULL_ROWS, OPEN_ROWS, Pack, RowRef, Seal},
     },
@@ -40,7 +40,7 @@ impl RoomCheck<'_, '_> {
             let holds = |end: &u32| *end <= last && pack_of(SnapshotNid::new(*end), newest) == first;
             let end = ends.into_iter().find(holds).unwrap_or(last);
             let value = rows.take(self.check, &key)?;
-            let decoded = value.map(|value| unseal(&key, &value).and_then(|bytes| pack::decode(first, bytes)));
+            let decoded = value.map(|value| unstamp(&key, &value).and_then(|bytes| pack::decode(first, bytes)));
             let pack = decoded.and_then(|pack| self.check.decoded(PACKS, &key, pack));
             self.check_pack(&key, pack, end)?;
             let Some(next) = end.checked_add(1).map(SnapshotNid::new) else { break };
@@ -54,7 +54,7 @@ impl RoomCheck<'_, '_> {
         let first = SnapshotNid::new(self.last_number(PACKS)?);
         let key = keys::snapshot(self.room.nid, first);
         let Some(value) = self.check.get(PACKS, &key)? else { return Ok(0) };
-        let pack = unseal(&key, &value).and_then(|bytes| pack::decode(first, bytes));
+        let pack = unstamp(&key, &value).and_then(|bytes| pack::decode(first, bytes));
         let rows = pack.map_or(0, |pack| pack.row_count());
         Ok(first.number().saturating_add(rows).saturating_sub(1))
     }

@@ -14,7 +14,8 @@ use crate::{
         KEY_ID_NAMES, KEY_IDS, STATE_KEY_NAMES, STATE_KEYS, TYPE_NAMES, TYPES,
         bodies::Bodies,
         interning::{Interner, WELL_KNOWN_KEY_IDS, WELL_KNOWN_KEYS, WELL_KNOWN_TYPES, decode_name},
-        rows::{Room, Rows, decode_number},
+        rooms::Room,
+        rows::{Rows, decode_number},
     },
 };
 

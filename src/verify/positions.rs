@@ -10,7 +10,7 @@ use crate::{
     ids::EventNid,
     tables::{
         AUTH_CHILDREN, EVENT_ROWS, POSITIONS, PREV_CHILDREN,
-        rows::{Happening, decode_happening},
+        graph::{Happening, decode_happening},
     },
 };
 

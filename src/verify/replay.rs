@@ -22,8 +22,9 @@ use crate::{
     },
     tables::{
         CURRENT_STATE, HEADS, LISTS, PACKS, USER_ROOMS,
+        current::{CurrentEntry, encode_current, encode_membership},
         interning::member_type,
-        rows::{CurrentEntry, encode_current, encode_membership, sealed},
+        rows::stamped,
     },
 };
 
@@ -265,7 +266,7 @@ impl RoomCheck<'_, '_> {
         for (tuple, event) in entries {
             let membership = self.facts.get(event).and_then(|fact| fact.membership);
             let key = keys::current(self.room.nid, tuple);
-            let right = sealed(&key, encode_current(CurrentEntry { event, membership }));
+            let right = stamped(&key, encode_current(CurrentEntry { event, membership }));
             if rows.take(self.check, &key)?.is_some_and(|value| value != right) {
                 let what = format!("another event than {}, or another membership", event.number());
                 self.check.problem(CURRENT_STATE, &key, what);

@@ -14,7 +14,7 @@ use crate::{
     },
     ids::SnapshotNid,
     state::source::{StateCaches, StoredStates},
-    tables::{interning::Interner, rows::Room},
+    tables::{interning::Interner, rooms::Room},
 };
 
 /// The check of one room.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::streams::{Check, RowStream, unless_damaged};
 use crate::{
-    encoding::{bytes::unseal, cold, keys},
+    encoding::{bytes::unstamp, cold, keys},
     error::Result,
     ids::RoomNid,
     kv::{Direction, TableId},
@@ -76,7 +76,7 @@ pub(super) fn check_rooms(check: &mut Check<'_>) -> Result<BTreeSet<RoomNid>> {
         let id = room.id.as_bytes();
         match check.get(ROOM_IDS, id)? {
             None => check.problem(ROOM_IDS, id, format!("the row is missing: {} is number {}", room.id, nid.number())),
-            Some(value) => match check.decoded(ROOM_IDS, id, unseal(id, &value).and_then(decode_number)) {
+            Some(value) => match check.decoded(ROOM_IDS, id, unstamp(id, &value).and_then(decode_number)) {
                 Some(told) if told != nid.number() => {
                     check.problem(ROOM_IDS, id, format!("room {} is number {} and not {told}", room.id, nid.number()));
                 }
@@ -86,7 +86,7 @@ pub(super) fn check_rooms(check: &mut Check<'_>) -> Result<BTreeSet<RoomNid>> {
     }
     let mut ids = RowStream::new(check, ROOM_IDS, &[]);
     while let Some((id, value)) = ids.next(check)? {
-        let number = unseal(&id, &value).and_then(decode_number);
+        let number = unstamp(&id, &value).and_then(decode_number);
         let Some(number) = check.decoded(ROOM_IDS, &id, number) else { continue };
         let known = RoomNid::new(number).filter(|nid| rooms.contains(nid));
         let room = known.map(|nid| unless_damaged(check.rows().room(nid))).transpose()?.flatten();

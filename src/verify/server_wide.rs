@@ -9,10 +9,10 @@ use crate::{
     ids::{EventNid, RoomNid, StateKeyNid, StateTuple},
     tables::{
         EVENT_INDEX, USER_ROOMS, WANTED,
+        current::encode_membership,
         event_ids::{decode_candidates, encode_candidates},
         interning::member_type,
         parked::{ParkedRow, decode_wanted},
-        rows::encode_membership,
     },
 };
 

@@ -12,7 +12,7 @@ use self::support::{feed, server, views};
 use super::{Problem, Report, verify};
 use crate::{
     Kind,
-    encoding::bytes::seal,
+    encoding::bytes::stamp,
     kv::{Batch, Read, Store},
     tables::{KEY_ID_NAMES, KEY_IDS},
 };
@@ -69,7 +69,7 @@ fn a_long_key_id_that_has_a_number_is_read() {
     let long = format!("{short}{}", "k".repeat(30_000));
     let place = support::rows(&*store, KEY_IDS).into_iter().find(|(name, _)| name == short.as_bytes());
     let mut name = long.clone().into_bytes();
-    seal(number, &mut name);
+    stamp(number, &mut name);
     let mut batch = Batch::default();
     batch.put(KEY_ID_NAMES, number.clone(), name);
     batch.put(KEY_IDS, long.clone(), place.expect("it is there").1);

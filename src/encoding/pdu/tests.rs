@@ -31,7 +31,7 @@ fn object(json: Json) -> Object {
 }
 
 /// Gives the event the content hash that it should have.
-fn sealed(mut event: Object) -> Object {
+fn hashed(mut event: Object) -> Object {
     let hash = STANDARD_NO_PAD.encode(CanonicalEvent::new(&event).content_hash());
     event.insert("hashes", json(&format!(r#"{{"sha256":"{hash}"}}"#)));
     event
@@ -65,13 +65,13 @@ fn message(version: &str) -> Object {
     if version == "12" {
         event.insert("room_id", event_id(version, 9).replace('$', "!").as_str().into());
     }
-    sealed(event)
+    hashed(event)
 }
 
 fn with(version: &str, field: &str, value: Json) -> Object {
     let mut event = message(version);
     event.insert(field, value);
-    sealed(event)
+    hashed(event)
 }
 
 fn parse(version: &str, event: Object) -> Result<Pdu> {
@@ -163,7 +163,7 @@ fn the_references_of_version_1_carry_the_reference_hashes_of_their_events() {
 fn every_field_is_read() {
     let mut event = message("10");
     event.insert("state_key", "k".into());
-    let pdu = parse("10", sealed(event)).unwrap();
+    let pdu = parse("10", hashed(event)).unwrap();
     assert_eq!(pdu.event_type(), "m.room.message");
     assert_eq!(pdu.room_id(), "!r:example.org");
     assert_eq!(pdu.sender(), "@a:example.org");
@@ -237,7 +237,7 @@ fn a_redacted_redaction_has_no_target_where_redaction_takes_it() {
         event.insert("type", "m.room.redaction".into());
         event.insert("redacts", "$x".into());
         event.insert("content", json(r#"{"redacts":"$x"}"#));
-        assert_eq!(parse(version, sealed(event.clone())).unwrap().redacts(), Some("$x"));
+        assert_eq!(parse(version, hashed(event.clone())).unwrap().redacts(), Some("$x"));
         assert_eq!(parse(version, event).unwrap().redacts(), target);
     }
 }
@@ -250,9 +250,9 @@ fn the_target_of_a_redaction_stands_where_the_room_version_wants_it() {
         let mut event = message(version);
         event.insert("redacts", "$top".into());
         event.insert("content", json(r#"{"redacts":"$content"}"#));
-        assert_eq!(parse(version, sealed(event.clone())).unwrap().redacts(), None, "no redaction");
+        assert_eq!(parse(version, hashed(event.clone())).unwrap().redacts(), None, "no redaction");
         event.insert("type", "m.room.redaction".into());
-        assert_eq!(parse(version, sealed(event)).unwrap().redacts(), expected);
+        assert_eq!(parse(version, hashed(event)).unwrap().redacts(), expected);
     }
 }
 
@@ -360,17 +360,17 @@ fn the_room_id_of_version_12_is_that_of_the_create_event() {
     create.insert("type", "m.room.create".into());
     create.insert("prev_events", Json::Array(vec![]));
     create.insert("auth_events", Json::Array(vec![]));
-    assert!(parse("12", sealed(create.clone())).is_err(), "without a state key it is not the create event");
+    assert!(parse("12", hashed(create.clone())).is_err(), "without a state key it is not the create event");
     create.insert("state_key", "".into());
-    let pdu = parse("12", sealed(create.clone())).unwrap();
+    let pdu = parse("12", hashed(create.clone())).unwrap();
     assert!(pdu.is_create());
     assert_eq!(pdu.room_id(), pdu.event_id().replace('$', "!"));
 
     create.insert("room_id", pdu.room_id().into());
-    let message = parse("12", sealed(create.clone())).unwrap_err().to_string();
+    let message = parse("12", hashed(create.clone())).unwrap_err().to_string();
     assert_eq!(message, "`room_id` must not be in a create event, whose event ID it is");
     create.insert("room_id", "!r:example.org".into());
-    assert_eq!(parse("11", sealed(create)).unwrap().room_id(), "!r:example.org");
+    assert_eq!(parse("11", hashed(create)).unwrap().room_id(), "!r:example.org");
 }
 
 #[test]

@@ -158,15 +158,15 @@ fn the_list_builder_goes_on_after_a_panic() {
     let engine = Arc::new(Engine::open(Claim::new(store.clone()).expect("free"), 1 << 20).expect("opens"));
     *store.before_read.write() = Some(Arc::new(|()| panic!("for the test")));
     let builder = ListBuilder::start(engine.clone()).expect("starts");
-    engine.sealing.add(RoomNid::new(1).expect("a number"));
+    engine.due_lists.add(RoomNid::new(1).expect("a number"));
     ends("settle", {
         let engine = engine.clone();
-        move || engine.sealing.settle()
+        move || engine.due_lists.settle()
     });
     *store.before_read.write() = None;
-    engine.sealing.add(RoomNid::new(2).expect("a number"));
+    engine.due_lists.add(RoomNid::new(2).expect("a number"));
     ends("settle and close", move || {
-        engine.sealing.settle();
+        engine.due_lists.settle();
         builder.close();
     });
 }

@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     ids::{EventNid, SnapshotNid},
     room::writer::{Draft, RoomWriter},
-    tables::{AUTH_CHILDREN, EVENT_BODIES, rows::put_event_row},
+    tables::{AUTH_CHILDREN, EVENT_BODIES, graph::put_event_row},
 };
 
 impl RoomWriter {
@@ -63,7 +63,7 @@ impl RoomWriter {
         let engine = self.engine.clone();
         let mut draft = self.draft();
         // Nobody builds a list meanwhile.
-        let _held = engine.sealing.hold(self.room.nid);
+        let _held = engine.due_lists.hold(self.room.nid);
         let stored = engine.stored_states(&**engine.store(), self.room.nid, &self.head);
         let gone = draft.head.collected.snapshots;
         let (dropped, gone) = plan.sweep(place, stored, &mut self.log, gone, &mut draft.batch)?;

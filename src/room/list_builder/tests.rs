@@ -9,7 +9,7 @@ use crate::{
     generate::{Room, Spec},
     ids::{EventNid, StateTuple},
     kv::{Store, TableId, claim::Claim, memory::MemoryStore},
-    room::{sealing::Sealing, writer::RoomWriter},
+    room::{due_lists::DueLists, writer::RoomWriter},
     state::{read, source::StateSource},
     tables::{BLOCKS, TABLES, specs},
     verify::tests::support::rows,
@@ -62,7 +62,7 @@ impl Site {
 }
 
 fn build(engine: &Engine, room: RoomNid) {
-    let held = engine.sealing.hold(room);
+    let held = engine.due_lists.hold(room);
     engine.build_lists(&held).unwrap();
 }
 
@@ -154,7 +154,7 @@ fn a_crash_at_every_write_of_a_list_leaves_the_store_whole_and_the_list_is_built
         let store = Arc::new(site.store.reopen());
         store.fail_write_after(crashes + 1);
         let engine = Engine::open(Claim::new(store.clone()).unwrap(), 1 << 20).unwrap();
-        let held = engine.sealing.hold(room);
+        let held = engine.due_lists.hold(room);
         let built = engine.build_lists(&held);
         let has = has_list(&store, room, sealed);
         assert_eq!(built.is_ok(), has);
@@ -178,15 +178,15 @@ fn a_crash_at_every_write_of_a_list_leaves_the_store_whole_and_the_list_is_built
 
 #[test]
 fn who_holds_a_room_keeps_lists_of_it_from_being_built_and_no_other_room() {
-    let sealing = Sealing::default();
+    let lists = DueLists::default();
     let [one, two] = [1, 2].map(|number| RoomNid::new(number).unwrap());
-    let held = sealing.hold(one);
-    sealing.add(one);
-    sealing.add(two);
-    assert_eq!(sealing.next().map(|held| held.room()), Some(two));
+    let held = lists.hold(one);
+    lists.add(one);
+    lists.add(two);
+    assert_eq!(lists.next().map(|held| held.room()), Some(two));
     drop(held);
-    assert_eq!(sealing.next().map(|held| held.room()), Some(one));
-    sealing.settle();
-    sealing.close();
-    assert!(sealing.next().is_none());
+    assert_eq!(lists.next().map(|held| held.room()), Some(one));
+    lists.settle();
+    lists.close();
+    assert!(lists.next().is_none());
 }

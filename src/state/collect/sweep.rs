@@ -3,7 +3,7 @@
 use super::{Dropped, Plan, plan::window_of};
 use crate::{
     encoding::{
-        bytes::seal,
+        bytes::stamp,
         keys,
         list::BlockNid,
         pack::{self, FULL_ROWS, OPEN_ROWS, Pack, RowRef, Seal},
@@ -92,7 +92,7 @@ impl Sweep<'_> {
                 *gone = at.saturating_sub(1);
             } else if changed.any {
                 let mut value = pack::encode(&pack);
-                seal(&key, &mut value);
+                stamp(&key, &mut value);
                 self.batch.put(PACKS, key, value);
             }
         }

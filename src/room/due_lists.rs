@@ -11,7 +11,7 @@ use crate::ids::RoomNid;
 
 /// The rooms in which lists are due, and those in which nobody may build any.
 #[derive(Default)]
-pub struct Sealing {
+pub struct DueLists {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -28,11 +28,11 @@ struct State {
 ///
 /// Garbage collection and purges hold it: what they delete must not be what a list that is just being built shares.
 pub struct Held<'a> {
-    sealing: &'a Sealing,
+    lists: &'a DueLists,
     room: RoomNid,
 }
 
-impl Sealing {
+impl DueLists {
     /// Notes that a room has lists that are due.
     pub fn add(&self, room: RoomNid) {
         let mut state = self.state.lock();
@@ -48,7 +48,7 @@ impl Sealing {
         while !state.held.insert(room) {
             self.changed.wait(&mut state);
         }
-        Held { sealing: self, room }
+        Held { lists: self, room }
     }
 
     /// Waits for a room with lists that are due and takes hold of it; `None` once this is closed.
@@ -62,7 +62,7 @@ impl Sealing {
                 && let Some(room) = state.due.remove(place)
             {
                 state.held.insert(room);
-                return Some(Held { sealing: self, room });
+                return Some(Held { lists: self, room });
             }
             self.changed.wait(&mut state);
         }
@@ -76,7 +76,7 @@ impl Sealing {
         }
     }
 
-    /// Ends [`Sealing::next`]: lists that are due are built when the store is opened again.
+    /// Ends [`DueLists::next`]: lists that are due are built when the store is opened again.
     pub fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();
@@ -92,7 +92,7 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.sealing.state.lock().held.remove(&self.room);
-        self.sealing.changed.notify_all();
+        self.lists.state.lock().held.remove(&self.room);
+        self.lists.changed.notify_all();
     }
 }
