@@ -135,18 +135,19 @@ impl RoomServer {
     }
 
     /// Blocks until every input that was taken is done, with all that it re-drove, and durable, and purges that the end of
-    /// the last process cut off are done too.
+    /// the last process cut off are done too. It waits for a moment in which nothing at all is under way: under steady load
+    /// that may not come. A waker of a ticket must not call it, since it would wait for the thread that it is called by.
     ///
     /// # Errors
     ///
-    /// `Busy` if the store refuses to write, so that parked inputs which are ready cannot be decided now: they are tried
-    /// again with the next input of their room, and when this is called again. `Unavailable` if the store cannot be synced,
+    /// `Busy` if the store refuses to write, so that parked inputs which are ready cannot be decided now, or a purge cannot
+    /// go on: inputs are tried again with the next input of their room, and when this is called again. `Unavailable` if the store cannot be synced,
     /// and after [`RoomServer::close`].
     pub fn settle(&self) -> Result<()> {
         let settled = self.inputs.settle();
-        self.purger.settle();
+        let purged = self.purger.settle();
         self.engine.sync()?;
-        settled
+        settled.and(purged)
     }
 
     /// Rooms whose writer panicked, with the reason. They take no inputs until [`RoomServer::release`], or until the store

@@ -10,7 +10,7 @@ use ruma_common::OwnedEventId;
 use crate::{
     error::{Error, ErrorKind, Result},
     room::{
-        collect::{Collected, Counted, Marks, STEP_EVENTS, Scope, Touched, doomed, plan_of},
+        collect::{FreedCounts, GarbageRanges, Marks, STEP_EVENTS, Scope, Touched, doomed, plan_of},
         outcome::Kind,
         purge::{Purging, until_taken},
     },
@@ -162,12 +162,28 @@ impl RoomServer {
     pub fn gc(&self, collect: &Collect, progress: &mut dyn FnMut(Progress)) -> Result<Freed> {
         let _alone = self.collecting.lock();
         let (rooms, scope) = self.scope_of(collect)?;
-        let is_alone = collect.room.is_some();
+        let mut collected = GarbageRanges::default();
+        let freed = self.collect_rooms(&rooms, scope, collect.room.is_some(), &mut collected, progress);
+        // What was deleted before an error takes room on the medium all the same, and nobody would tell of it later.
+        let compacted = self.engine.sync().and_then(|_| self.engine.compact(&collected.garbage()));
+        let freed = freed?;
+        compacted?;
+        Ok(freed)
+    }
+
+    /// Collects what is garbage in rooms, one after the other; `collected` notes where.
+    fn collect_rooms(
+        &self,
+        rooms: &[Room],
+        scope: Scope,
+        is_alone: bool,
+        collected: &mut GarbageRanges,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Freed> {
         let quarantined: BTreeMap<String, String> = self.quarantined().into_iter().collect();
         let mut freed = Freed::default();
-        let mut collected = Collected::default();
         let mut steps = Steps { progress, at: Progress { done: 0, all: rooms.len() as u64 } };
-        for room in &rooms {
+        for room in rooms {
             let mut touched = Touched::default();
             let done = match quarantined.get(&*room.id) {
                 // Nothing is asked of its writer, but it is none of the rooms that were collected either.
@@ -177,13 +193,14 @@ impl RoomServer {
             collected.add(touched);
             match done {
                 Ok(()) => {}
+                Err(_) if is_alone && self.is_gone(room)? => {
+                    return Err(Error::not_found(format!("room {} was purged meanwhile", room.id)));
+                }
                 Err(error) if is_alone => return Err(error),
                 Err(error) => freed.left_out.extend(self.leave_out(room, error)?),
             }
             steps.done();
         }
-        self.engine.sync()?;
-        self.engine.compact(&collected.garbage())?;
         Ok(freed)
     }
 
@@ -242,7 +259,7 @@ impl RoomServer {
         freed: &mut Freed,
         touched: &mut Touched,
     ) -> Result<()> {
-        let mut note = |(part, where_): (Counted, Touched)| {
+        let mut note = |(part, where_): (FreedCounts, Touched)| {
             freed.count(part);
             touched.add(where_);
         };
@@ -336,8 +353,8 @@ impl RoomServer {
 }
 
 impl Freed {
-    fn count(&mut self, counted: Counted) {
-        let Counted { events, bodies, snapshots, lists, blocks } = counted;
+    fn count(&mut self, counted: FreedCounts) {
+        let FreedCounts { events, bodies, snapshots, lists, blocks } = counted;
         for (sum, more) in [
             (&mut self.events, events),
             (&mut self.bodies, bodies),

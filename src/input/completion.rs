@@ -28,7 +28,8 @@ pub enum Durability {
 
 /// Whoever waits for an input's outcome. Dropped without one, it is told an error.
 ///
-/// The count falls first, when this is dropped too: who has the outcome must not find its input still counted.
+/// Fields are dropped in order: first the count falls, then the ticket is answered. Whoever has an outcome must not see
+/// its input still counted.
 pub(super) struct Waiter {
     counted: Counted,
     promise: Promise<Outcome>,

@@ -17,7 +17,7 @@ pub(super) struct ReadInput {
     pub(super) input: Input,
     pub(super) json: Json,
     pub(super) room_id: String,
-    /// The bytes of memory that it takes while it waits, with those of a lane that may be made for it alone.
+    /// Bytes of memory that the waiting input takes, plus those of a lane: an input for a room without one makes one.
     pub(super) bytes: usize,
 }
 

@@ -1,7 +1,7 @@
 //! Counts what is under way: inputs, their bytes, and lanes at work.
 //!
-//! Elsewhere such a gauge rose late and was lost on some paths. Here it falls when the value that was counted is dropped,
-//! whatever happens to it.
+//! In other servers such a gauge rose only after the work began, and some error paths never lowered it. Here it falls
+//! when the value that was counted is dropped, whatever happens to it.
 
 use std::sync::Arc;
 

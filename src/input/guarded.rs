@@ -9,7 +9,8 @@ const MAX_CHARS: usize = 1 << 10;
 
 /// Runs a step that may panic; the error is what the panic said.
 ///
-/// Whatever the step had in its hands may be half done afterwards: the caller throws it away, or knows that it is not.
+/// What the step was changing may be half changed after a panic. The caller must throw that away, or be sure that the
+/// step changed nothing.
 pub(super) fn guarded<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().copied();

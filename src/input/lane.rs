@@ -19,7 +19,11 @@ use super::{
 use crate::{
     encoding::event_key::EventKey,
     error::{Error, ErrorKind, Result},
-    room::{drive::Driving, engine::Engine, writer::RoomWriter},
+    room::{
+        drive::Driving,
+        engine::Engine,
+        writer::{Landed, RoomWriter},
+    },
 };
 
 /// A room's queue.
@@ -40,7 +44,8 @@ pub(super) struct Queue {
     events: VecDeque<QueuedEvent>,
     /// Bytes of the events.
     bytes: usize,
-    /// What the engine itself has to do in the room. It goes before the events.
+    /// Tasks of the engine in this room (garbage collection, purge). They run before parked inputs and before queued
+    /// events.
     works: VecDeque<Box<dyn Work>>,
     /// Events that landed in other rooms, for which parked inputs of this one wait.
     landed: BTreeSet<EventKey>,
@@ -50,7 +55,8 @@ pub(super) struct Queue {
     quarantine: Option<String>,
     /// The desk, while the lane is at rest.
     desk: Option<Box<Desk>>,
-    /// Where the lane stands among those that are kept for their writers alone.
+    /// Its key in the map's `idle`, while nothing is to do here and the lane is kept only because its open writer saves
+    /// reads.
     pub(super) idle: Option<u64>,
 }
 
@@ -63,8 +69,11 @@ pub(super) struct Desk {
     pub(super) driving: Driving,
     /// How often in a row the store refused to write what is to be driven.
     pub(super) refusals: u32,
-    /// The last batch that driving wrote, and that nobody makes durable yet.
+    /// The sequence number of the last batch written for parked inputs. No ticket waits for it, so the end of the turn must
+    /// ask for its sync.
     pub(super) driven: u64,
+    /// An event that was being stored when something panicked. It may be stored, so the rooms that wait for it are woken.
+    pub(super) landing: Option<Landed>,
 }
 
 /// A lane that has something to do: it waits for a thread of the pool, or is with one.
@@ -80,7 +89,7 @@ pub(super) struct Means {
     pub(super) completion: Completion,
 }
 
-/// A room, for whoever is at its desk.
+/// What a task gets to work in a room: the lane, the desk that was taken out of it, and what all rooms share.
 pub(super) struct InRoom<'a> {
     pub(super) lane: &'a Lane,
     pub(super) desk: &'a mut Desk,
@@ -89,7 +98,7 @@ pub(super) struct InRoom<'a> {
 
 /// What the engine itself has to do in a room.
 pub(super) trait Work: Send {
-    /// Does it. The error is for the lane, which looks after the writer.
+    /// Runs the task. On an error the lane throws the room's writer away, since that may be ahead of what is stored.
     fn run(&mut self, room: InRoom<'_>) -> Result<()>;
 
     /// Tells whoever waits for it. `error` is what kept it from ending.
@@ -266,7 +275,8 @@ impl Queue {
             (None, None) => Left::Empty,
         };
         self.desk = Some(desk);
-        // Only now: who waits until all lanes are at rest looks at the desks next.
+        // Last: when the count of lanes falls to 0, `settle` wakes up and looks for desks with work left, so the desk
+        // must be back.
         drop(at_work);
         Ok(left)
     }

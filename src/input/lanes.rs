@@ -21,12 +21,13 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// Lanes without anything to do whose writers are kept in memory.
+/// How many lanes with nothing to do are kept, so that the next input of their room finds its writer open.
 pub(super) const IDLE_LANES_MAX: usize = 256;
 
 /// The lanes, and the way on which those with something to do go to the pool.
 pub(super) struct Lanes {
-    // Locked before the queue of a lane, never after it: so nobody finds a lane that was just forgotten.
+    // Lock order: first this map, then a lane's queue. `enter` and `end` hold both, so an input cannot go into a lane
+    // that is just being removed from the map.
     map: Mutex<Map>,
     /// Set while the map is locked: afterwards nothing comes into a queue, and no lane goes to the pool.
     closed: AtomicBool,
@@ -72,20 +73,21 @@ impl Lanes {
         if known.is_none() {
             map.by_room.insert(room_id.into(), lane.clone());
         }
-        self.again(turn);
+        self.send_to_pool(turn);
         Ok(())
     }
 
     /// Sends a lane to the pool once more, behind all others.
-    pub(super) fn again(&self, turn: Turn) {
-        // The pool has its end as long as it has threads. Without any the desk is dropped, and nothing waits for it.
+    pub(super) fn send_to_pool(&self, turn: Turn) {
+        // Sending fails only after the pool is gone. The turn comes back then and is dropped, and the count of lanes
+        // falls.
         let _gone = self.ready.send(turn);
     }
 
     /// Ends a turn after which nothing was to do, unless something came meanwhile.
     pub(super) fn end(&self, turn: Turn) {
         let mut map = self.map.lock();
-        // Those whose time has come are dropped when nothing is locked any more.
+        // A lane that is removed is dropped after both locks are released: dropping its writer takes other locks.
         let mut forgotten = None;
         let lane = turn.lane.clone();
         let mut queue = lane.queue();
@@ -94,7 +96,7 @@ impl Lanes {
             return;
         }
         match queue.end(turn) {
-            Err(turn) => self.again(turn),
+            Err(turn) => self.send_to_pool(turn),
             Ok(Left::Needed) => {}
             Ok(Left::Empty) => forgotten = map.by_room.remove(&lane.room_id),
             Ok(Left::WithWriter) => {
@@ -113,10 +115,14 @@ impl Lanes {
     /// Sends the lanes to the pool that are at rest though parked inputs are still to be looked at.
     pub(super) fn resume(&self) {
         let map = self.map.lock();
+        // The pool may have no threads any more: a lane that is sent to it would count as at work for ever.
+        if self.is_closed() {
+            return;
+        }
         for lane in map.by_room.values() {
             let turn = lane.queue().resume(lane, &self.gauge);
             if let Some(turn) = turn {
-                self.again(turn);
+                self.send_to_pool(turn);
             }
         }
     }

@@ -88,7 +88,8 @@ impl Shared {
     /// Takes turns until told to stop.
     fn run(&self, turns: &Receiver<Turn>, stop: &Receiver<()>) {
         let never = never();
-        // They wait here and not in a thread that sleeps: a room whose writes are refused holds up no other one.
+        // Rooms whose write was refused wait in this queue with a timer. The thread serves other rooms meanwhile
+        // instead of sleeping.
         let mut paused: VecDeque<Paused> = VecDeque::new();
         while !self.lanes.is_closed() {
             let over = paused.front().map_or(&never, |first| &first.over);
@@ -109,11 +110,14 @@ impl Shared {
             // Steps of the room's writer are guarded, each by itself; this was something around them. The room is out of
             // order, the thread is not.
             harmless(|| turn.quarantine(&panic, &self.means));
+            if let Some(landed) = turn.desk.landing.take() {
+                self.wake(&landed);
+            }
             Slice::Full
         });
         turn.sync_driven(&self.means);
         match slice {
-            Slice::Full => self.lanes.again(turn),
+            Slice::Full => self.lanes.send_to_pool(turn),
             Slice::Done => self.lanes.end(turn),
             Slice::Refused(pause) => return Some(Paused { turn, over: after(pause) }),
         }

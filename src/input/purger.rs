@@ -1,18 +1,18 @@
 //! The thread that goes on with purges which the end of the process cut off.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use parking_lot::{Condvar, Mutex};
 
+use super::{
+    guarded::{guarded, harmless},
+    threads::Threads,
+};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     room::{
         engine::Engine,
         purge::{Purging, until_taken},
@@ -20,60 +20,77 @@ use crate::{
     tables::rooms::Room,
 };
 
+/// After so many refusals in a row whoever settles is told of them, and waits no longer.
+const REFUSALS_MAX: u32 = 64;
+
 /// Deletes what rooms left behind that were hidden before the store was opened.
 pub struct Purger {
     state: Arc<State>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Threads,
 }
 
 #[derive(Default)]
 struct State {
     closed: AtomicBool,
-    is_done: Mutex<bool>,
-    done: Condvar,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Nothing is left to delete, or each purge that is left has failed.
+    is_done: bool,
+    /// The room whose purge the store refuses to go on with, for so long that nobody should wait for it.
+    refused: Option<Box<str>>,
 }
 
 impl Purger {
     /// Goes on with the purges of `rooms`, one after the other, on a thread of its own.
     pub fn start(engine: Arc<Engine>, rooms: Vec<Room>) -> Result<Self> {
-        let state = Arc::new(State { is_done: Mutex::new(rooms.is_empty()), ..State::default() });
+        let purger = Self { state: Arc::default(), threads: Threads::default() };
         if rooms.is_empty() {
-            return Ok(Self { state, thread: Mutex::new(None) });
+            purger.state.progress.lock().is_done = true;
+            return Ok(purger);
         }
-        let shared = state.clone();
-        let thread = std::thread::Builder::new().name("roomserver-purge".into()).spawn(move || {
+        let state = purger.state.clone();
+        purger.threads.spawn("roomserver-purge", move || {
             // Dropped whatever happens here: who settles must not wait for a thread that is gone.
-            let _done = SetDone(&shared);
+            let _done = SetDone(&state);
             for room in rooms {
                 let id = room.id.clone();
                 // A panic of a host's store ends the purge of one room, not of those after it.
-                let purged = catch_unwind(AssertUnwindSafe(|| shared.purge(&engine, room)));
-                let purged = purged.unwrap_or_else(|_| Err(Error::internal("the purge of a room panicked")));
+                let purged = guarded(|| state.purge(&engine, room));
+                let purged = purged.unwrap_or_else(|panic| Err(Error::internal(format!("the purge panicked: {panic}"))));
                 if let Err(error) = purged {
-                    tracing::warn!(room = %id, %error, "a purge stopped; it goes on when the store is opened again");
+                    harmless(|| {
+                        tracing::warn!(room = %id, %error, "a purge stopped; it goes on when the store is opened again");
+                    });
                 }
             }
-        });
-        let thread = thread.map_err(|error| Error::unavailable("no thread can be started").with_source(error))?;
-        Ok(Self { state, thread: Mutex::new(Some(thread)) })
+        })?;
+        Ok(purger)
     }
 
-    /// Blocks until nothing is left to delete, each purge that is left has failed, or this is closed.
-    pub fn settle(&self) {
-        let mut is_done = self.state.is_done.lock();
-        while !*is_done {
-            self.state.done.wait(&mut is_done);
+    /// Blocks until nothing is left to delete, each purge that is left has failed, or this is closed. `Busy` if the store
+    /// refuses for long: the purge goes on once it does not.
+    pub fn settle(&self) -> Result<()> {
+        let mut progress = self.state.progress.lock();
+        loop {
+            match &progress.refused {
+                _ if progress.is_done => return Ok(()),
+                Some(room_id) => {
+                    let text = format!("the store refuses to delete what is left of room {room_id}, which was purged");
+                    return Err(Error::new(ErrorKind::Busy, text));
+                }
+                None => self.state.changed.wait(&mut progress),
+            }
         }
     }
 
     /// Ends the thread after the step at hand.
     pub fn close(&self) {
         self.state.closed.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that purges rooms panicked");
-        }
+        self.threads.join();
     }
 }
 
@@ -82,18 +99,34 @@ struct SetDone<'a>(&'a State);
 
 impl Drop for SetDone<'_> {
     fn drop(&mut self) {
-        *self.0.is_done.lock() = true;
-        self.0.done.notify_all();
+        self.0.note(|progress| progress.is_done = true);
     }
 }
 
 impl State {
+    fn note(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress.lock());
+        self.changed.notify_all();
+    }
+
     fn purge(&self, engine: &Engine, room: Room) -> Result<()> {
+        let room_id = room.id.clone();
         let mut purging = Purging::new(room);
-        let mut has_more = true;
+        let (mut has_more, mut refusals) = (true, 0u32);
         while has_more && !self.closed.load(Ordering::Acquire) {
             let is_closed = || self.closed.load(Ordering::Acquire);
-            has_more = until_taken(&is_closed, || engine.purge_step(&mut purging))?;
+            has_more = until_taken(&is_closed, || {
+                let done = engine.purge_step(&mut purging);
+                if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy) {
+                    refusals = refusals.saturating_add(1);
+                    if refusals == REFUSALS_MAX {
+                        self.note(|progress| progress.refused = Some(room_id.clone()));
+                    }
+                } else if std::mem::take(&mut refusals) >= REFUSALS_MAX {
+                    self.note(|progress| progress.refused = None);
+                }
+                done
+            })?;
         }
         Ok(())
     }

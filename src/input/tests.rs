@@ -8,7 +8,11 @@ mod survival;
 
 use std::{
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -30,15 +34,27 @@ struct Hooked {
     inner: MemoryStore,
     /// Asked before each write, with the number of the room whose head it changes, 0 if it is none.
     before_write: Hook<u32>,
+    /// Asked after it.
+    after_write: Hook<u32>,
     before_sync: Hook<()>,
-    before_read: Hook<()>,
+    /// Called before each view is opened.
+    before_snapshot: RwLock<Option<Arc<dyn Fn() + Send + Sync>>>,
+    /// Asked before each look-up outside of a view, with its table.
+    before_read: Hook<TableId>,
 }
 
 impl Hooked {
     fn new() -> Arc<Self> {
         let inner = MemoryStore::open(&specs());
-        let [before_sync, before_read] = [(); 2].map(|()| RwLock::new(None));
-        Arc::new(Self { inner, before_write: RwLock::new(None), before_sync, before_read })
+        let [before_write, after_write] = [(); 2].map(|()| RwLock::new(None));
+        Arc::new(Self {
+            inner,
+            before_write,
+            after_write,
+            before_sync: RwLock::new(None),
+            before_snapshot: RwLock::new(None),
+            before_read: RwLock::new(None),
+        })
     }
 
     fn server(self: &Arc<Self>, writers: usize) -> RoomServer {
@@ -48,6 +64,28 @@ impl Hooked {
 
     fn on_write(&self, hook: impl Fn(u32) -> Result<()> + Send + Sync + 'static) {
         *self.before_write.write() = Some(Arc::new(hook));
+    }
+
+    fn on_read(&self, hook: impl Fn(TableId) -> Result<()> + Send + Sync + 'static) {
+        *self.before_read.write() = Some(Arc::new(hook));
+    }
+
+    fn on_snapshot(&self, hook: impl Fn() + Send + Sync + 'static) {
+        *self.before_snapshot.write() = Some(Arc::new(hook));
+    }
+
+    fn let_reads_pass(&self) {
+        *self.before_read.write() = None;
+    }
+
+    /// Panics once after a write of this room, when as many others of it have passed.
+    fn panic_after_write(&self, room: u32, others: usize) {
+        let writes = AtomicUsize::new(0);
+        *self.after_write.write() = Some(Arc::new(move |written| {
+            let is_it = written == room && writes.fetch_add(1, Ordering::AcqRel) == others;
+            assert!(!is_it, "a panic after a write, for the test");
+            Ok(())
+        }));
     }
 
     fn let_writes_pass(&self) {
@@ -70,7 +108,7 @@ fn room_of(batch: &Batch) -> u32 {
 
 impl Read for Hooked {
     fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
-        ask(&self.before_read, ())?;
+        ask(&self.before_read, table)?;
         self.inner.get(table, key)
     }
 
@@ -85,13 +123,19 @@ impl Read for Hooked {
 
 impl Store for Hooked {
     fn snapshot(&self) -> Box<dyn Read + '_> {
-        ask(&self.before_read, ()).expect("readable");
+        let hook = self.before_snapshot.read().clone();
+        if let Some(hook) = hook {
+            hook();
+        }
         self.inner.snapshot()
     }
 
     fn write(&self, batch: Batch) -> Result<u64> {
-        ask(&self.before_write, room_of(&batch))?;
-        self.inner.write(batch)
+        let room = room_of(&batch);
+        ask(&self.before_write, room)?;
+        let sequence = self.inner.write(batch)?;
+        ask(&self.after_write, room)?;
+        Ok(sequence)
     }
 
     fn sync(&self) -> Result<u64> {

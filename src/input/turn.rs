@@ -19,7 +19,8 @@ use crate::{
     tables::rooms::Room,
 };
 
-/// How often in a row the store may refuse to write what is to be driven until the lane is left at rest: two seconds or so.
+/// After so many refusals in a row the room's parked inputs are left until its next input, or until somebody settles. The
+/// pauses between are two seconds in all; what the store itself waits in each attempt comes on top.
 const REFUSALS_MAX: u32 = 64;
 
 /// What came of one unit of a turn.
@@ -31,11 +32,11 @@ pub(super) enum Unit {
     /// The store refused to write what is to be driven; nothing is lost. Nothing else is to happen in the room's queue
     /// until this long has passed.
     Refused(Duration),
-    /// The store refused too often. What is to be driven stays at the desk until the next job of the room.
+    /// The store refused too often, or cannot be used. What is to be driven stays at the desk until the next job of the room.
     GivenUp,
 }
 
-/// A function as work, and the promise of what it gives.
+/// Wraps a closure as `Work`, and gives its result to whoever waits for it.
 pub(super) struct Task<T, F> {
     work: Option<F>,
     result: Option<Result<T>>,
@@ -84,7 +85,8 @@ impl Turn {
         quarantine(&self.lane, &mut self.desk, means, panic);
     }
 
-    /// Has made durable what this turn drove. Nobody waits for it, but nobody else would do it before the next input.
+    /// Asks for a sync of what was decided about parked inputs in this turn. No ticket asks for it, so it would else
+    /// stay unsynced until the room's next input.
     pub(super) fn sync_driven(&mut self, means: &Means) {
         let driven = std::mem::take(&mut self.desk.driven);
         if driven > 0 {
@@ -122,7 +124,7 @@ impl Turn {
                 if !matches!(kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Busy) {
                     harmless(|| tracing::warn!(room = %lane.room_id, error = text, "an input failed"));
                 }
-                None
+                self.desk.landing.take()
             }
         }
     }
@@ -132,13 +134,19 @@ impl Turn {
         let lane = &*self.lane;
         let opened = step(lane, &mut self.desk, means, |desk| open(lane, &mut desk.writer, means, None).map(|_| ()));
         if let Err(error) = opened {
-            // Without its writer nothing can be driven. What was to be follows from what is stored: it is found again when
-            // the store is opened.
-            self.desk.driving = Default::default();
-            if error.kind() != ErrorKind::NotFound {
-                harmless(|| tracing::warn!(room = %lane.room_id, %error, "parked inputs cannot be looked at"));
-            }
-            return Unit::Done(None);
+            return match error.kind() {
+                ErrorKind::Busy => self.refused(&error, means),
+                ErrorKind::Unavailable => self.give_up(&error, means),
+                kind => {
+                    // The room is gone or damaged: without its writer nothing can be driven. What was to be follows from
+                    // what is stored, and is found again when the store is opened.
+                    self.desk.driving = Default::default();
+                    if kind != ErrorKind::NotFound {
+                        harmless(|| tracing::warn!(room = %lane.room_id, %error, "parked inputs cannot be looked at"));
+                    }
+                    Unit::Done(None)
+                }
+            };
         }
         let driven = step(lane, &mut self.desk, means, |desk| {
             let Desk { writer, driving, .. } = desk;
@@ -153,15 +161,14 @@ impl Turn {
                 }
                 Unit::Done(driven.landed)
             }
-            Err(error) if error.kind() == ErrorKind::Busy => self.refused(&error, means),
-            Err(error) => {
-                if error.kind() == ErrorKind::Unavailable {
-                    // The store takes no more writes until it is opened again, and then this is found again.
-                    self.desk.driving = Default::default();
+            Err(error) => match error.kind() {
+                ErrorKind::Busy => self.refused(&error, means),
+                ErrorKind::Unavailable => self.give_up(&error, means),
+                _ => {
+                    harmless(|| tracing::warn!(room = %lane.room_id, %error, "a parked input could not be decided"));
+                    Unit::Done(self.desk.landing.take())
                 }
-                harmless(|| tracing::warn!(room = %lane.room_id, %error, "a parked input could not be decided"));
-                Unit::Done(None)
-            }
+            },
         }
     }
 
@@ -171,15 +178,21 @@ impl Turn {
             self.desk.refusals = refusals;
             return Unit::Refused(Duration::from_millis(1 << refusals.saturating_sub(1).min(5)));
         }
+        self.give_up(error, means)
+    }
+
+    /// Leaves what is to be driven at the desk until the room's next input, or until somebody settles.
+    fn give_up(&mut self, error: &Error, means: &Means) -> Unit {
         self.desk.refusals = 0;
-        // Inputs are decided only after all that was woken before them: these cannot be now.
+        // An input must not be decided before the parked inputs that were woken before it. These cannot be decided now, so
+        // whoever waits is told so.
         let waiting = self.lane.queue().take_events();
         for event in waiting {
             let answer = error.duplicate().context("inputs that were parked before this one come first");
             means.completion.tell(event.waiter, Err(answer), 0);
         }
         let room = &self.lane.room_id;
-        harmless(|| tracing::warn!(%room, %error, "parked inputs wait for a store that can be written"));
+        harmless(|| tracing::warn!(%room, %error, "parked inputs wait for a store that can be used"));
         Unit::GivenUp
     }
 }
@@ -220,8 +233,8 @@ impl<'a> InRoom<'a> {
     }
 }
 
-/// Runs a step at a room's desk. Here, and nowhere else, the writer is looked after: after an error it may be ahead of what
-/// is stored and is made anew, and after a panic the room is in quarantine.
+/// Runs one step in a room. After an error the writer is dropped, since its memory may be ahead of the store; after a
+/// panic the room goes into quarantine. No other code drops a writer for these reasons.
 fn step<T>(lane: &Lane, desk: &mut Desk, means: &Means, step: impl FnOnce(&mut Desk) -> Result<T>) -> Result<T> {
     match guarded(|| step(desk)) {
         Ok(Ok(done)) => Ok(done),
@@ -240,14 +253,17 @@ fn step<T>(lane: &Lane, desk: &mut Desk, means: &Means, step: impl FnOnce(&mut D
 }
 
 fn quarantine(lane: &Lane, desk: &mut Desk, means: &Means, panic: &str) {
-    let writer = std::mem::take(desk).writer;
+    let Desk { mut writer, driven, .. } = std::mem::take(desk);
+    // What was driven before still has to be made durable, and the event at hand may be stored: other rooms wait for it.
+    *desk = Desk { driven, landing: writer.as_mut().and_then(RoomWriter::take_landing), ..Desk::default() };
     let reason = format!("its writer panicked: {panic}");
     let waiting = lane.quarantine(reason.clone());
     for event in waiting {
         let refused = Error::unavailable(format!("room {} is in quarantine: {reason}", lane.room_id));
         means.completion.tell(event.waiter, Err(refused), 0);
     }
-    // The batch at hand may be stored or not, and memory may not have what it changed.
+    // After a panic nobody knows whether the batch was stored, so all cached rows of the room are dropped and read
+    // anew.
     if let Some(writer) = writer {
         harmless(|| means.engine.forget_rows(writer.room().nid));
     }

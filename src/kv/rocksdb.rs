@@ -386,8 +386,8 @@ impl Store for RocksStore {
         self.refuse_failed_since(before)
     }
 
-    /// Rewrites the table files in which at least a fourth is garbage, and at least 16 KiB of them; other compactions go on
-    /// meanwhile. What was never written into a table file takes nothing there: it goes with the next flush.
+    /// Rewrites the table files in which at least an eighth is garbage, and of whole rooms that went at least 8 KiB; other
+    /// compactions go on meanwhile. What was never written into a table file takes nothing there: it goes with the next flush.
     fn compact(&self, garbage: &[Garbage]) -> Result<()> {
         reclaim::check_tables(self, garbage)?;
         self.refuse_poisoned()?;

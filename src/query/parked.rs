@@ -203,7 +203,7 @@ impl<'v> Waiting<'v> {
         if self.head.counts.parked == 0 {
             return Ok(Vec::new());
         }
-        Ok(self.rows.all_parked(self.room.nid)?.into_iter().map(|(_, key)| key).collect())
+        Ok(self.rows.all_parked(self.room.nid, &mut Err)?.into_iter().map(|(_, key)| key).collect())
     }
 
     /// All parked inputs of the room.

@@ -46,7 +46,7 @@ pub struct Scope {
 
 /// What was freed, or could be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counted {
+pub struct FreedCounts {
     /// Events that lost their states.
     pub events: u64,
     /// Bodies of events.
@@ -59,7 +59,7 @@ pub struct Counted {
     pub blocks: u64,
 }
 
-impl From<Dropped> for Counted {
+impl From<Dropped> for FreedCounts {
     fn from(dropped: Dropped) -> Self {
         let Dropped { snapshots, lists, blocks } = dropped;
         Self { snapshots, lists, blocks, ..Self::default() }
@@ -118,9 +118,9 @@ const PARTS_MAX: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// What was touched in all rooms of a collection, for one compaction at its end.
 #[derive(Debug, Default)]
-pub struct Collected(BTreeMap<u16, Vec<Part>>);
+pub struct GarbageRanges(BTreeMap<u16, Vec<Part>>);
 
-impl Collected {
+impl GarbageRanges {
     /// Adds what was touched in a room; rooms come in the order of their numbers. Where many rooms were touched, neighbours
     /// are told of as one part, so that the memory that this takes is bounded.
     pub fn add(&mut self, room: Touched) {

@@ -49,7 +49,8 @@ impl RoomWriter {
         put_position(batch, room, row.position, Happening { event: nid, kind: row.kind });
         self.put_body(self.facts().bodies(), (nid, row), pdu, draft)?;
         let batch = &mut draft.batch;
-        // Rejected now, it may have been accepted as an outlier, and others may name it: the edges stay.
+        // No edges are added for a rejected event. Those from when it was accepted as an outlier are not deleted
+        // either, since later events may have it in their auth chains.
         if row.tuple.is_some() && !row.verdict.is_rejected() {
             for auth in &row.auth_events {
                 batch.put(AUTH_CHILDREN, keys::auth_child(room, *auth, nid), []);
@@ -186,15 +187,21 @@ impl RoomWriter {
         let index = engine.index_lock(&key);
         engine.rows().put_index(&mut draft.batch, &key, self.room.nid, nid)?;
         let elsewhere = self.facts().wanted_elsewhere(&key)?;
-        let sequence = self.store(draft)?;
+        // Kept until all is done: after a panic of the store the event may be stored, and other rooms wait for it.
+        self.landing = Some(Landed { key, elsewhere });
+        let stored = self.store(draft);
         drop(index);
+        if stored.is_err() {
+            self.landing = None;
+        }
+        let sequence = stored?;
         self.note_lists_due(&lists);
         self.engine.keys.insert((self.room.nid, key), nid);
         self.engine.events.insert((self.room.nid, nid), event);
         for (tuple, _, after) in changes {
             self.engine.current.insert((self.room.nid, *tuple), *after);
         }
-        Ok(Processed { outcome, sequence, landed: Some(Landed { key, elsewhere }) })
+        Ok(Processed { outcome, sequence, landed: self.landing.take() })
     }
 
     /// What is told of a decided event. `head` is the one after it.

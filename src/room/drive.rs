@@ -21,7 +21,8 @@ use crate::{
 /// opened again: rows say what each input lacks.
 #[derive(Debug, Default)]
 pub struct Driving {
-    /// Events that have landed, whose waiting inputs are not looked for yet.
+    /// Events that were stored; the rows in `wanted` and `waits` that tell which parked inputs wait for them are not
+    /// read yet.
     landed: Vec<EventKey>,
     /// Whether all parked inputs of the room are to be looked at.
     all: bool,
@@ -33,7 +34,8 @@ pub struct Driving {
 #[derive(Debug, Clone)]
 struct Candidate {
     key: EventKey,
-    /// The event that it waited for of its supplied state, or of an auth chain, if that is known.
+    /// The row in `waits` by which the input was found; `None` if it was found by an event that it names itself, or by
+    /// a scan of all.
     wait: Option<Wait>,
 }
 
@@ -81,6 +83,7 @@ impl RoomWriter {
     /// What was to be looked at is still to be looked at after an error that says that the store takes no writes, `Busy` or
     /// `Unavailable`. After any other error it goes on without the input at hand, which stays parked.
     pub fn drive(&mut self, driving: &mut Driving) -> Result<Step> {
+        self.forget_refused();
         self.find_ready(driving)?;
         let Some((order, candidate)) = driving.ready.first_key_value() else { return Ok(Step::default()) };
         let (order, candidate) = (*order, candidate.clone());
@@ -110,7 +113,12 @@ impl RoomWriter {
 
     fn find_all(&self, driving: &mut Driving) -> Result<()> {
         let (rows, room) = (self.engine.rows(), self.room.nid);
-        for (order, key) in rows.all_parked(room)? {
+        // A damaged row keeps nobody but its own input waiting.
+        let mut go_on = |error| {
+            tracing::warn!(room = %self.room.id, %error, "a parked input cannot be read");
+            Ok(())
+        };
+        for (order, key) in rows.all_parked(room, &mut go_on)? {
             driving.add(order, key, None);
         }
         for (key, wait) in rows.all_waits(room)? {
@@ -124,7 +132,8 @@ impl RoomWriter {
         if self.head.counts.parked == 0 {
             return Ok(());
         }
-        // Before the room began, nothing in it could be rejected for what it names.
+        // This is the create event. Until now inputs that name events of other rooms could not be rejected, so all
+        // parked inputs are looked at.
         if self.head.create.is_some() && self.facts().find(&landed)? == self.head.create {
             return self.find_all(driving);
         }
@@ -147,6 +156,7 @@ impl RoomWriter {
             return Ok(Step::default());
         }
         let facts = self.facts();
+        let can_never_begin = facts.can_never_begin()?;
         let mut lacks_named = false;
         for want in row.missing.iter().filter(|want| want.role.is_named()) {
             let wanted = facts.key_of(want)?;
@@ -156,19 +166,21 @@ impl RoomWriter {
                 break;
             }
         }
-        // What it lacks besides is looked for only if it matters: there can be half a million of these.
+        // The events of the supplied state are looked up only if the input can be decided or its row in `waits` must
+        // move: there can be 500,000 of them.
         let next = match wait {
             None if lacks_named => None,
             Some(wait) => facts.next_wait(&row, wait.place)?,
             None => facts.next_wait(&row, 0)?,
         };
         let parked = match wait {
-            None if lacks_named => return Ok(Step::default()),
-            // It came here by an event that it names, or after an open: the row of what it waits for besides must be found.
+            None if lacks_named && !can_never_begin => return Ok(Step::default()),
+            // The input was not found by its row in `waits`, which must still be deleted if it is decided, so that row
+            // is searched.
             None => ParkedInputRow { key: *key, wait: facts.wait_of(&row, key)?, row },
             Some(wait) => ParkedInputRow { key: *key, row, wait: Some(*wait) },
         };
-        if !lacks_named && next.is_none() {
+        if can_never_begin || (!lacks_named && next.is_none()) {
             return self.decide_parked(&parked);
         }
         Ok(Step { sequence: self.put_next_wait(&parked, next)?, landed: None })

@@ -23,10 +23,10 @@ impl Engine {
         let room = held.room();
         let mut built = SnapshotNid::EMPTY;
         loop {
-            // Of the next list, the one before is an ancestor: it needs a view that has it.
+            // Each list is built upon the one before it, so every round opens a view that has the list just written.
             let view = self.store().snapshot();
             let rows = Rows::new(&*view);
-            let head = rows.head(room)?;
+            let Some(head) = rows.find_head(room)? else { return Ok(()) };
             let Some(sealed) = head.seals.iter().copied().find(|sealed| *sealed > built) else { return Ok(()) };
             built = sealed;
             if rows.has_list(room, sealed)? {

@@ -3,15 +3,19 @@
 //! What an event itself names, its auth events and prev events, is at most 31 events. The arrival of each of them finds the
 //! input, by a row in `wanted`; also an arrival in another room, which makes the reference one to another room.
 //!
-//! A supplied state can lack half a million events. To be found takes reading the whole parked row, so an input must not be
-//! found by each of these: it waits for one of them at a time, by one row in `waits`. If it waited in the order in which
-//! they arrive, every arrival would find it all the same. So it waits in the order of a hash that differs from input to
-//! input: an arrival then finds it if it is the last one so far in that order, and of `n` events about ln `n` are.
+//! A supplied state can lack half a million events. To be found takes reading the whole parked row, so an input must
+//! not be found by each of these: it waits for one of them at a time, by one row in `waits`. If it waited for them in
+//! the order in which they arrive, each arrival would wake it. So the order is by a hash of both IDs, which nobody
+//! arranges: an arrival wakes it if it comes after all that have arrived before in that order, and of `n` events about
+//! ln `n` do.
 
 #[cfg(test)]
 mod tests;
 
-use ruma_common::{OwnedServerName, room_version_rules::RoomVersionRules};
+use ruma_common::{
+    OwnedServerName,
+    room_version_rules::{EventIdFormatVersion, RoomVersionRules},
+};
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -28,6 +32,7 @@ use crate::{
     tables::{
         PARKED, WAITS, WANTED,
         parked::{ParkedRow, Role, Wait, Want, put_parked, put_wait, put_wanted},
+        rows::Rows,
     },
 };
 
@@ -51,18 +56,12 @@ pub(super) enum Again {
     Not,
     /// It adds nothing.
     Duplicate(Processed),
-    /// It brings a state, a higher kind, or the content that was redacted: both together, and what was parked.
+    /// The copy adds something: a state, a higher kind, or the content that was redacted. Holds the event and the input
+    /// merged from both copies, and the parked row that they replace.
     Merged(Box<(Pdu, Input, ParkedInputRow)>),
 }
 
 impl RoomFacts<'_> {
-    /// The parked input of an event.
-    pub(super) fn parked(&self, key: &EventKey) -> Result<Option<ParkedInputRow>> {
-        let Some(row) = self.engine.rows().parked(self.room.nid, key)? else { return Ok(None) };
-        let wait = self.wait_of(&row, key)?;
-        Ok(Some(ParkedInputRow { key: *key, row, wait }))
-    }
-
     /// Looks for the event that a parked input waits for among those that it does not name.
     pub(super) fn wait_of(&self, row: &ParkedRow, key: &EventKey) -> Result<Option<Wait>> {
         for (place, want) in (0..).zip(&row.missing).filter(|(_, want)| !want.role.is_named()) {
@@ -79,22 +78,23 @@ impl RoomFacts<'_> {
         if self.head.counts.parked == 0 {
             return Ok(Again::Not);
         }
-        let Some(parked) = self.parked(&pdu.key())? else { return Ok(Again::Not) };
-        let first = parked_pdu(&parked.row, &self.room.rules)?;
+        let key = pdu.key();
+        let Some(row) = self.engine.rows().parked(self.room.nid, &key)? else { return Ok(Again::Not) };
+        let first = parked_pdu(&row, &self.room.rules)?;
         if first.reference_hash() != pdu.reference_hash() {
             return Err(Error::invalid(format!(
                 "another event with the ID {} is parked; its reference hash differs",
                 pdu.event_id()
             )));
         }
-        let has_failed = parked.row.failed.is_some();
-        let kept = input_of(&parked.row)?;
+        let has_failed = row.failed.is_some();
+        let kept = input_of(&row)?;
         let has_content = first.is_redacted() && !pdu.is_redacted();
         // A state that another server told takes the place of one that was told before and cannot be had.
         let has_state = match (&kept.state, &input.state) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(kept), Some(told)) => kept != told && (has_failed || !self.has_told_state(&parked.row)?),
+            (Some(kept), Some(told)) => kept != told && (has_failed || !self.has_told_state(&row)?),
         };
         // One that could not be decided is tried again.
         if !has_failed && !has_content && !has_state && input.kind <= kept.kind {
@@ -108,7 +108,8 @@ impl RoomFacts<'_> {
             origin: kept.origin.or_else(|| input.origin.clone()),
             ..input.clone()
         };
-        // Whatever else the copies differ in, the first stays.
+        let parked = ParkedInputRow { wait: self.wait_of(&row, &key)?, key, row };
+        // All other fields are kept from the copy that was parked first.
         Ok(Again::Merged(Box::new((if has_content { pdu.clone() } else { first }, merged, parked))))
     }
 
@@ -162,9 +163,14 @@ impl RoomFacts<'_> {
         if !self.engine.wanted.may_have(key) {
             return Ok(elsewhere);
         }
-        let rows = self.engine.rows();
+        // One view for all reads: a room may be purged meanwhile.
+        let view = self.engine.store().snapshot();
+        let rows = Rows::new(&*view);
         for room in rows.rooms_that_want(key)?.into_iter().filter(|room| *room != self.room.nid) {
-            elsewhere.extend(rows.unless_purged(room)?.map(|room| room.id));
+            let room = rows.unless_purged(room)?;
+            // In room versions 1 and 2 nothing is refused for what is in another room.
+            let room = room.filter(|room| room.rules.event_id_format != EventIdFormatVersion::V1);
+            elsewhere.extend(room.map(|room| room.id));
         }
         Ok(elsewhere)
     }
@@ -244,7 +250,8 @@ impl RoomWriter {
             put_wanted(&mut draft.batch, wanted, self.room.nid, order, &key);
         }
         draft.wants.extend_from_slice(&named);
-        // Whoever stores an event holds the lock of its key. So it either finds what is written here, or is found here.
+        // A writer that stores an event holds the index lock of its key. Holding the same locks here means: either that
+        // writer sees our rows in `wanted`, or we see its event in the check below.
         let engine = self.engine.clone();
         let held = engine.index_locks(&named);
         for want in row.missing.iter().filter(|want| want.role.is_named()) {
@@ -301,7 +308,7 @@ fn told(pdu: &Pdu, missing: &[Missing]) -> Result<Parked> {
     })
 }
 
-/// The place of a missing event among all that an input may wait for.
+/// The sort key that decides in which order a parked input waits for the events that it lacks.
 fn turn(waiting: &EventKey, wanted: &EventKey) -> u64 {
     xxh3_64_with_seed(wanted.as_bytes(), xxh3_64_with_seed(waiting.as_bytes(), 0))
 }

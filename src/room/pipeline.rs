@@ -33,6 +33,8 @@ impl RoomWriter {
             return Err(Error::invalid(format!("the event ID is {}, not {told} as told", pdu.event_id())));
         }
 
+        self.forget_refused();
+
         // Dedupe.
         let stored = self.facts().find(&pdu.key())?;
         let outlier = match stored {
@@ -60,7 +62,8 @@ impl RoomWriter {
         outlier: Option<EventNid>,
         parked: Option<&ParkedInputRow>,
     ) -> Result<Processed> {
-        // Each turn of the loop but the first needs that an event arrived in another room just then.
+        // `park` gives `None` if another room stored one of the lacking events meanwhile. The references are then
+        // looked up again, now as foreign.
         loop {
             // Prerequisites.
             let mut references = self.facts().references(pdu, input)?;
@@ -142,7 +145,8 @@ impl RoomWriter {
 
         // Forward extremities, current state, memberships.
         let event = Arc::new(AuthEvent { rejected: row.verdict.is_rejected(), ..event });
-        // An outlier that is rejected in its place may stand in the states that meet now.
+        // The event may have been accepted as an outlier before and be an entry of the states resolved below.
+        // Resolution must see that it is rejected now.
         self.pending = Some((nid, event.clone()));
         if pdu.is_create() && row.verdict.is_accepted() {
             draft.head.create = Some(nid);

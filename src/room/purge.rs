@@ -100,10 +100,9 @@ impl Engine {
         // Held until the batch is applied: a greater number that is given out meanwhile must not be forgotten.
         let numbers = self.hold_room_numbers();
         put_purge(&mut batch, room, numbers.last)?;
-        let sequence = self.write(batch)?;
-        drop(numbers);
+        // First, since the store may panic after it has written the batch: the room would be found in memory alone.
         self.forget_room(&room.id);
-        Ok(sequence)
+        self.write(batch)
     }
 
     /// Deletes the next part of what a hidden room left behind; `false` once nothing is left. After an error the same part

@@ -61,16 +61,16 @@ impl References {
 
     /// Notes a reference to an event of another room. In a room that has not begun nothing can be rejected yet: the event is
     /// kept until it has.
-    fn is_foreign(&mut self, rule: Rule, role: Role, event_id: &str, has_begun: bool) -> Result<()> {
+    fn note_foreign(&mut self, rule: Rule, role: Role, event_id: &str, has_begun: bool) -> Result<()> {
         if has_begun {
             self.foreign.get_or_insert(Reason::new(rule, event_id));
         } else {
-            self.lacks(role, [parse_id(event_id)?]);
+            self.note_missing(role, [parse_id(event_id)?]);
         }
         Ok(())
     }
 
-    fn lacks(&mut self, role: Role, event_ids: impl IntoIterator<Item = OwnedEventId>) {
+    fn note_missing(&mut self, role: Role, event_ids: impl IntoIterator<Item = OwnedEventId>) {
         self.missing.extend(event_ids.into_iter().map(|event_id| Missing { event_id, role }));
     }
 }
@@ -132,29 +132,49 @@ impl RoomFacts<'_> {
                 Some(nid) if !self.has_body(nid)? => {
                     for lacking in self.without_bodies(nid, &mut told)? {
                         let role = if *lacking.as_str() == **event_id { Role::Auth } else { Role::Chain };
-                        references.lacks(role, [lacking]);
+                        references.note_missing(role, [lacking]);
                     }
                 }
                 Some(nid) => references.auth_events.push((nid, self.event(nid)?)),
                 None if self.is_foreign(event_id)? => {
-                    references.is_foreign(Rule::ForeignAuthEvent, Role::Auth, event_id, self.head.create.is_some())?;
+                    references.note_foreign(
+                        Rule::ForeignAuthEvent,
+                        Role::Auth,
+                        event_id,
+                        self.head.create.is_some(),
+                    )?;
                 }
-                None => references.lacks(Role::Auth, [parse_id(event_id)?]),
+                None => references.note_missing(Role::Auth, [parse_id(event_id)?]),
             }
         }
         // From room version 12 on the room ID names the create event, which must be stored before anything is decided.
-        if self.room.rules.authorization.room_create_event_id_as_room_id
-            && !pdu.is_create()
-            && self.head.create.is_none()
+        if !pdu.is_create()
+            && let Some(create) = self.awaited_create()?
         {
-            let create = parse_id(&pdu.room_id().replacen('!', "$", 1))?;
             if self.is_foreign(create.as_str())? {
-                references.foreign.get_or_insert(Reason::new(Rule::CreateNotAccepted, create.as_str()));
-            } else {
-                references.lacks(Role::Auth, [create]);
+                return Err(Error::invalid(format!(
+                    "the room can never begin: {create}, which its ID names, is an event of another room"
+                )));
             }
+            references.note_missing(Role::Auth, [create]);
         }
         Ok(())
+    }
+
+    /// The create event that the room's ID names, as from room version 12 on, while the room has not begun.
+    fn awaited_create(&self) -> Result<Option<OwnedEventId>> {
+        if self.head.create.is_some() || !self.room.rules.authorization.room_create_event_id_as_room_id {
+            return Ok(None);
+        }
+        parse_id(&self.room.id.replacen('!', "$", 1)).map(Some)
+    }
+
+    /// Tells whether the room can never begin, since the event that its ID names is one of another room.
+    pub(super) fn can_never_begin(&self) -> Result<bool> {
+        match self.awaited_create()? {
+            Some(create) => self.is_foreign(create.as_str()),
+            None => Ok(false),
+        }
     }
 
     /// A prev event is looked for in other rooms only where the event cannot be decided without it. History, outliers and
@@ -167,9 +187,9 @@ impl RoomFacts<'_> {
             let row = nid.map(|nid| self.engine.rows().event_row(self.room.nid, nid)).transpose()?;
             let has_state = row.as_ref().is_some_and(|row| row.in_graph() && row.states.is_some());
             if needed && nid.is_none() && self.is_foreign(event_id)? {
-                references.is_foreign(Rule::ForeignPrevEvent, Role::Prev, event_id, self.head.create.is_some())?;
+                references.note_foreign(Rule::ForeignPrevEvent, Role::Prev, event_id, self.head.create.is_some())?;
             } else if needed && !has_state {
-                references.lacks(Role::Prev, [parse_id(event_id)?]);
+                references.note_missing(Role::Prev, [parse_id(event_id)?]);
             }
             references.prev_events.push(nid);
             references.prev_rows.push(row);
@@ -195,12 +215,12 @@ impl RoomFacts<'_> {
                 if self.is_foreign(event_id.as_str())? {
                     return Err(Error::invalid(format!("the supplied state has {event_id}, an event of another room")));
                 }
-                references.lacks(Role::State, [event_id.clone()]);
+                references.note_missing(Role::State, [event_id.clone()]);
                 continue;
             };
             let row = self.engine.rows().event_row(self.room.nid, nid)?;
             if !row.has_body() {
-                references.lacks(Role::State, self.without_bodies(nid, &mut told)?);
+                references.note_missing(Role::State, self.without_bodies(nid, &mut told)?);
                 continue;
             }
             let tuple = row

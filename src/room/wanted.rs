@@ -24,7 +24,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// Whether a parked input may lack this event: if not, none does.
+    /// `false` means for certain that no parked input names this event as lacking; `true` that the store must be asked.
     pub fn may_have(&self, event: &EventKey) -> bool {
         self.class(event).is_some_and(|count| count.load(Ordering::SeqCst) > 0)
     }

@@ -33,6 +33,8 @@ pub struct RoomWriter {
     pub(super) registered: bool,
     /// The event at hand, which is not stored yet.
     pub(super) pending: Option<(EventNid, Arc<AuthEvent>)>,
+    /// The event whose batch is being written. Only after a panic does it stay here: then it may be stored or not.
+    pub(super) landing: Option<Landed>,
 }
 
 /// What an input did, and up to which batch the store must be durable before anyone is told.
@@ -50,7 +52,8 @@ pub struct Processed {
 pub struct Landed {
     /// The event.
     pub key: EventKey,
-    /// Other rooms in which parked inputs name an event of this ID: they are refused for it.
+    /// IDs of other rooms with parked inputs that name this event. Now that it is known to belong here, those inputs
+    /// are to be looked at and rejected.
     pub elsewhere: Vec<Box<str>>,
 }
 
@@ -60,9 +63,11 @@ pub(super) struct Draft {
     pub(super) used: UsedNames,
     /// The head after the batch.
     pub(super) head: RoomHead,
-    /// The states around the event at hand, and the one key at which they differ.
+    /// For a state event: the states before and after it, and the one key that it set. Spares comparing them when the
+    /// current state takes the same step.
     pub(super) step: Option<(States, Changed)>,
-    /// Events that a parked input lacks from this batch on, and those that one lacks no more.
+    /// Keys of events for which this batch adds rows to `wanted`, and for which it deletes them. `Engine::wanted` is
+    /// corrected by both when the batch is written.
     pub(super) wants: SmallVec<[EventKey; 2]>,
     pub(super) wants_no_more: SmallVec<[EventKey; 2]>,
 }
@@ -75,13 +80,14 @@ impl RoomWriter {
     pub fn open(engine: Arc<Engine>, room: Arc<Room>) -> Result<Self> {
         let head = engine.rows().head(room.nid)?;
         let log = Log::open(room.nid, SnapshotNid::new(head.last_snapshot), head.seals.clone());
-        Ok(Self { engine, room, head, log, registered: true, pending: None })
+        Ok(Self { engine, room, head, log, registered: true, pending: None, landing: None })
     }
 
     /// Begins a room that the store does not know; its rows come with its first event.
     pub fn begin(engine: Arc<Engine>, room: Room) -> Self {
         let log = Log::open(room.nid, SnapshotNid::EMPTY, SmallVec::new());
-        Self { engine, room: Arc::new(room), head: RoomHead::default(), log, registered: false, pending: None }
+        let (room, head) = (Arc::new(room), RoomHead::default());
+        Self { engine, room, head, log, registered: false, pending: None, landing: None }
     }
 
     /// The room.
@@ -95,13 +101,23 @@ impl RoomWriter {
         self.registered
     }
 
-    /// Begins a batch. Whatever an input appended that was refused half way is forgotten first: nothing may be written that
-    /// follows from an event which is not stored.
-    pub(super) fn draft(&mut self) -> Draft {
+    /// The event that a panic left between being written and being told of, for whoever wakes what waits for it.
+    pub fn take_landing(&mut self) -> Option<Landed> {
+        self.landing.take()
+    }
+
+    /// Forgets what an input appended that was refused half way: nothing may be read or written that follows from an event
+    /// which is not stored.
+    pub(super) fn forget_refused(&mut self) {
         if self.pending.is_some() || self.log.last().number() != self.head.last_snapshot {
             self.pending = None;
             self.log = Log::open(self.room.nid, SnapshotNid::new(self.head.last_snapshot), self.head.seals.clone());
         }
+    }
+
+    /// Begins a batch.
+    pub(super) fn draft(&mut self) -> Draft {
+        self.forget_refused();
         Draft {
             batch: Batch::default(),
             used: UsedNames::default(),
@@ -156,7 +172,10 @@ impl RoomWriter {
         for wanted in &wants {
             self.engine.wanted.add(wanted);
         }
+        // Should the store panic, nobody knows whether the batch was stored: the room must not lose its number to another.
+        let was_registered = std::mem::replace(&mut self.registered, true);
         let written = self.engine.write(batch);
+        self.registered = was_registered || written.is_ok();
         for wanted in if written.is_ok() { &wants_no_more } else { &wants } {
             self.engine.wanted.remove(wanted);
         }
@@ -164,7 +183,6 @@ impl RoomWriter {
         self.engine.interner.written(&used);
         self.log.written();
         self.head = head;
-        self.registered = true;
         self.pending = None;
         Ok(sequence)
     }
@@ -177,8 +195,8 @@ impl RoomWriter {
         }
     }
 
-    /// With two lists lacking, the room waits until one is there: what look-ups walk stays bounded, and so does what is
-    /// left to do after a crash.
+    /// If both lists that the head names are unbuilt, the writer builds the older one itself. Otherwise look-ups, and
+    /// recovery after a crash, would have ever longer logs to walk.
     fn push_back(&self) {
         let lacking = |sealed: &SnapshotNid| self.engine.rows().has_list(self.room.nid, *sealed).map(|has| !has);
         let built = match self.head.seals.split_last() {

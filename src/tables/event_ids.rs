@@ -371,7 +371,7 @@ mod tests {
         // Two in one room, a third in the other, and a fourth that is nowhere.
         for (room, number) in [(&rooms[0], 1), (&rooms[0], 2), (&rooms[1], 1), (&rooms[1], 3)] {
             let rows = Rows::new(&store);
-            let mut head = rows.head(room.nid).unwrap();
+            let mut head = rows.find_head(room.nid).unwrap().unwrap_or_default();
             head.last_event += 1;
             let event = nid(head.last_event);
             let event_id = key(number).event_id(room.rules.event_id_format).unwrap();

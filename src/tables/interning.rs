@@ -223,6 +223,11 @@ struct UsedName {
 
 impl Drop for UsedName {
     fn drop(&mut self) {
+        // After a panic nobody knows whether the batch was stored. The name keeps its number, and later batches that use it
+        // write its rows again: that is right in both cases.
+        if std::thread::panicking() {
+            return;
+        }
         self.fresh.lock().give_back(&self.name);
     }
 }

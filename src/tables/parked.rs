@@ -13,7 +13,7 @@ use crate::{
         event_key::EventKey,
         keys,
     },
-    error::Result,
+    error::{Error, Result},
     ids::RoomNid,
     kv::{Batch, Direction, TableId},
 };
@@ -103,13 +103,21 @@ impl Rows<'_> {
         self.decode(PARKED, &key, |bytes| decode_parked(&key, bytes))
     }
 
-    /// All parked inputs of a room, in the order of parking.
-    pub fn all_parked(&self, room: RoomNid) -> Result<Vec<(u32, EventKey)>> {
+    /// All parked inputs of a room, in the order of parking. `on_damage` is told of each row that is malformed, and what it
+    /// gives back ends the scan or goes on without that row.
+    pub fn all_parked(
+        &self,
+        room: RoomNid,
+        on_damage: &mut dyn FnMut(Error) -> Result<()>,
+    ) -> Result<Vec<(u32, EventKey)>> {
         let prefix = keys::room(room);
         let mut parked = Vec::new();
         self.read().scan(PARKED, &prefix, &prefix, Direction::Forward, &mut |key, value| {
-            let row = decode_parked(key, value).map_err(|malformed| corrupt(PARKED, key, malformed))?;
-            parked.push((row.order, last_event_key(PARKED, key)?));
+            let row = decode_parked(key, value).map_err(|malformed| corrupt(PARKED, key, malformed));
+            match row.and_then(|row| Ok((row.order, last_event_key(PARKED, key)?))) {
+                Ok(found) => parked.push(found),
+                Err(error) => on_damage(error)?,
+            }
             Ok(true)
         })?;
         parked.sort_unstable();

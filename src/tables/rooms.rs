@@ -67,11 +67,16 @@ impl Rows<'_> {
         self.room_numbers(ROOMS)?.into_iter().map(|nid| self.room(nid)).collect()
     }
 
-    /// The head of a room; a room that has none yet has the empty one.
+    /// Loads the head of a room. It is written with the first row of the room.
     pub fn head(&self, room: RoomNid) -> Result<RoomHead> {
         let key = keys::room(room);
-        let head = self.decode(HEADS, &key, |bytes| RoomHead::decode(unstamp(&key, bytes)?))?;
-        Ok(head.unwrap_or_default())
+        self.load(HEADS, &key, |bytes| RoomHead::decode(unstamp(&key, bytes)?))
+    }
+
+    /// The head of a room that may be gone.
+    pub fn find_head(&self, room: RoomNid) -> Result<Option<RoomHead>> {
+        let key = keys::room(room);
+        self.decode(HEADS, &key, |bytes| RoomHead::decode(unstamp(&key, bytes)?))
     }
 
     /// Tells whether the list of a sealed snapshot is built.

@@ -285,6 +285,7 @@ fn a_parked_input_that_could_not_be_decided_is_tried_again_with_another_state() 
     let outcome = scene.submit(with_state(wanted.as_str())).expect("well-formed");
     assert!(matches!(outcome, Outcome::Parked(_)), "{outcome:?}");
     scene.submit(Input::new(later)).expect("well-formed");
+    scene.server.settle().expect("settles");
     let parked = scene.server.view().rooms().expect("readable")[0].parked().expect("readable");
     assert!(parked[0].failed.as_ref().is_some_and(|why| why.contains("no state event")), "{parked:?}");
     let error = scene.submit(with_state(wanted.as_str())).expect_err("as wrong as before");

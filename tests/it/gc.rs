@@ -367,6 +367,22 @@ fn a_store_that_fails_ends_a_collection_of_all_rooms() {
     assert_eq!(gc(&server, &Collect::default()).expect_err("poisoned").kind(), ErrorKind::Unavailable);
 }
 
+/// What was deleted before a failure takes room on the medium all the same, and the next collection finds nothing there.
+#[test]
+fn a_collection_that_ends_with_an_error_gives_back_what_it_deleted() {
+    let inner = MemoryStore::open(&roomserver::tables::specs());
+    let store = Arc::new(Counting::new(inner.clone()));
+    let server = open(store.clone());
+    for name in ["forks-v10.a", "forks-v1.a"] {
+        feed(&server, &view(name).inputs);
+    }
+    store.take();
+    inner.refuse_write_after(2);
+    assert_eq!(gc(&server, &Collect::default()).expect_err("busy").kind(), ErrorKind::Busy);
+    let counts = store.take();
+    assert!(counts.batches > 0 && counts.ranges_compacted > 0, "{counts:?}");
+}
+
 /// Random inputs, collections, restarts and purges, against what the homeserver said of each event: for as many seeds as
 /// `ROOMSERVER_GC_SEEDS` says (1).
 #[test]

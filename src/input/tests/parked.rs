@@ -1,6 +1,6 @@
 //! Parked inputs that became ready: they are decided in slices, surely, and before the next input of their room.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -159,6 +159,48 @@ fn a_store_that_refuses_for_a_while_strands_nothing() {
     ends_well(&server);
 }
 
+/// Each single look-up fails once: as one that can be made again, and as one of a store that cannot be used just then.
+#[test]
+fn whichever_read_fails_nothing_stays_parked() {
+    for kind in [ErrorKind::Busy, ErrorKind::Unavailable] {
+        let mut failed = true;
+        let mut nth = 0;
+        while std::mem::take(&mut failed) {
+            let crowd = Crowd::new(3);
+            let store = Hooked::new();
+            let server = Arc::new(store.server(1));
+            crowd.park(&server);
+            // A write fails as well, so that the writer has to be made anew.
+            let writes = AtomicUsize::new(0);
+            store.on_write(move |_| if writes.fetch_add(1, Ordering::AcqRel) == 1 { Err(busy()) } else { Ok(()) });
+            let (reads, fired) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+            store.on_read({
+                let fired = fired.clone();
+                move |_| {
+                    if reads.fetch_add(1, Ordering::AcqRel) != nth {
+                        return Ok(());
+                    }
+                    fired.store(true, Ordering::Release);
+                    Err(Error::new(kind, "a read that fails once, for the test"))
+                }
+            });
+            while let Err(error) = submit(&server, live(&crowd.wanted)) {
+                assert_eq!(error.kind(), kind, "read {nth}");
+            }
+            ends("settle", {
+                let server = server.clone();
+                move || server.settle().or_else(|_| server.settle()).expect("settles")
+            });
+            store.let_reads_pass();
+            assert_eq!(parked(&server), 0, "read {nth}, {kind:?}");
+            ends_well(&server);
+            failed = fired.load(Ordering::Acquire);
+            nth += 1;
+        }
+        assert!(nth > 20, "{nth} reads");
+    }
+}
+
 #[test]
 fn a_store_that_refuses_for_long_is_told_of_and_nothing_is_lost() {
     for by_an_input in [false, true] {
@@ -231,15 +273,23 @@ fn an_event_that_landed_elsewhere_wakes_what_waits_for_it() {
     let store = Hooked::new();
     let server = Arc::new(store.server(2));
     crowd.park(&server);
-    // The arrival is stored, and then the store fails: what it woke is forgotten, as after the end of the process.
+    // The arrival is stored, and then a panic makes the engine forget what it woke, as the end of the process does.
     let asked = AtomicUsize::new(0);
-    store.on_write(move |_| match asked.fetch_add(1, Ordering::AcqRel) {
-        1 => Err(Error::unavailable("for the test")),
-        _ => Ok(()),
+    store.on_write(move |_| {
+        assert!(asked.fetch_add(1, Ordering::AcqRel) != 1, "a panic for the test");
+        Ok(())
     });
     submit(&server, live(&crowd.wanted)).expect("decided");
     server.settle().expect("settles");
     assert_eq!(parked(&server), 100);
+    server
+        .inputs
+        .lanes()
+        .enter(ROOM, |queue| {
+            assert!(queue.release());
+            Ok(())
+        })
+        .expect("open");
     let format = server.view().rows().room_by_id(ROOM).expect("readable").expect("here").rules.event_id_format;
     let key = EventKey::of(&crowd.wanted.event_id, format).expect("an event ID");
     let entered = server.inputs.lanes().enter(ROOM, |queue| {

@@ -21,7 +21,17 @@ use super::{
     },
     *,
 };
-use crate::{ids::RoomNid, kv::claim::Claim, room::engine::Engine, upkeep::Collect, verify::tests::room::ROOM};
+use crate::{
+    ids::RoomNid,
+    kv::claim::Claim,
+    room::engine::Engine,
+    tables::{PURGES, STATE_KEYS},
+    upkeep::Collect,
+    verify::tests::{
+        room::{BOB, ROOM, member, message},
+        support::{is_whole, rows},
+    },
+};
 
 fn synced(store: &Arc<Hooked>) -> Arc<RoomServer> {
     Arc::new(RoomServer::open_on(store.clone(), &Options::default()).expect("opens"))
@@ -156,14 +166,14 @@ fn a_promise_that_is_dropped_is_answered() {
 fn the_list_builder_goes_on_after_a_panic() {
     let store = Hooked::new();
     let engine = Arc::new(Engine::open(Claim::new(store.clone()).expect("free"), 1 << 20).expect("opens"));
-    *store.before_read.write() = Some(Arc::new(|()| panic!("for the test")));
+    store.on_snapshot(|| panic!("for the test"));
     let builder = ListBuilder::start(engine.clone()).expect("starts");
     engine.due_lists.add(RoomNid::new(1).expect("a number"));
     ends("settle", {
         let engine = engine.clone();
         move || engine.due_lists.settle()
     });
-    *store.before_read.write() = None;
+    store.on_snapshot(|| {});
     engine.due_lists.add(RoomNid::new(2).expect("a number"));
     ends("settle and close", move || {
         engine.due_lists.settle();
@@ -298,4 +308,189 @@ fn close_answers_inputs_and_work_that_wait_in_any_room() {
     }
     assert_eq!(kind_of(ends("work", move || work.join().expect("no panic"))), ErrorKind::Unavailable);
     ends_well(&server);
+}
+
+/// The batch is stored, and nobody knows: no number that it used may be given out again.
+#[test]
+fn a_store_that_panics_after_it_wrote_gives_no_number_twice() {
+    let mut author = Author::new(ROOM);
+    let base = author.base();
+    // After which write of the first room: its first one, one with a new state key, one with a message.
+    for place in [0, 1, 4] {
+        let store = Hooked::new();
+        let server = Arc::new(store.server(1));
+        store.panic_after_write(1, place);
+        for event in &base {
+            let outcome = submit(&server, live(event));
+            if outcome.is_err() {
+                server.release(ROOM).expect("it is in quarantine");
+                let again = submit(&server, live(event));
+                assert!(matches!(again, Ok(Outcome::Duplicate { .. })), "{again:?}");
+            }
+        }
+        for n in 0..3 {
+            accepted(&server, &beginning(n).1);
+        }
+        let carol = author.write(
+            "@carol:c.example",
+            member("@carol:c.example", "join"),
+            &[&base[4]],
+            &[&base[0], &base[2], &base[3]],
+        );
+        accepted(&server, &carol);
+        assert!(is_whole(&server), "write {place}");
+        let view = server.view();
+        assert_eq!(view.rooms().expect("readable").len(), 4);
+        for user in [ALICE, BOB, "@carol:c.example"] {
+            assert_eq!(view.rooms_of_user(user).expect("readable").len(), 1, "{user} after write {place}");
+        }
+        assert!(rows(&store.inner, STATE_KEYS).len() >= 3);
+        drop(view);
+        ends_well(&server);
+    }
+}
+
+/// Of two rooms, what waits in one for an event of the other.
+#[test]
+fn an_event_that_is_stored_when_its_writer_panics_wakes_the_rooms_that_wait_for_it() {
+    for writers in [1, 2] {
+        let store = Hooked::new();
+        let server = Arc::new(store.server(writers));
+        let mut author = Author::new(ROOM);
+        let base = author.base();
+        let (other, create) = beginning(0);
+        accepted(&server, &create);
+        for event in &base {
+            accepted(&server, event);
+        }
+        let by_alice = [&base[0], &base[1], &base[2]];
+        let mut elsewhere = Author::new(Box::leak(other.clone().into_boxed_str()));
+        let there = elsewhere.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
+        let waits =
+            author.write(ALICE, message("waits"), &[&base[4]], &[by_alice[0], by_alice[1], by_alice[2], &there]);
+        assert!(matches!(submit(&server, live(&waits)), Ok(Outcome::Parked(_))));
+        store.panic_after_write(1, 0);
+        assert_eq!(kind_of(submit(&server, live(&there))), ErrorKind::Internal);
+        ends("settle", {
+            let server = server.clone();
+            move || server.settle().expect("settles")
+        });
+        let view = server.view();
+        let decided = view.room(ROOM).expect("readable").expect("here").event(&waits.event_id).expect("readable");
+        assert!(decided.expect("decided").reason.expect("it is refused").contains("another room"));
+        drop(view);
+        ends_well(&server);
+    }
+}
+
+#[test]
+fn a_room_that_was_hidden_when_its_writer_panicked_is_gone_and_begins_anew() {
+    let store = Hooked::new();
+    let server = Arc::new(store.server(1));
+    let base = Author::new(ROOM).base();
+    for event in &base {
+        accepted(&server, event);
+    }
+    store.panic_after_write(0, 0);
+    assert_eq!(kind_of(server.purge(ROOM, &mut |_| {})), ErrorKind::Internal);
+    server.release(ROOM).expect("it is in quarantine");
+    for event in &base {
+        accepted(&server, event);
+    }
+    let number =
+        |server: &RoomServer| server.view().rows().room_by_id(ROOM).expect("readable").expect("here").nid.number();
+    assert_eq!(number(&server), 2);
+    ends_well(&server);
+    drop(server);
+    let server = Arc::new(store.server(1));
+    server.settle().expect("settles");
+    assert!(is_whole(&server) && rows(&store.inner, PURGES).is_empty());
+    assert_eq!(number(&server), 2);
+    assert_eq!(server.view().room(ROOM).expect("readable").expect("here").counts().events, 5);
+}
+
+/// What another room is asked while an event is stored must not be read in two halves.
+#[test]
+fn an_event_lands_while_a_room_that_waits_for_it_is_purged() {
+    let store = Hooked::new();
+    let server = Arc::new(store.server(2));
+    let mut author = Author::new(ROOM);
+    let base = author.base();
+    let (other, create) = beginning(0);
+    accepted(&server, &create);
+    for event in &base {
+        accepted(&server, event);
+    }
+    let mut elsewhere = Author::new(Box::leak(other.into_boxed_str()));
+    let there = elsewhere.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
+    let waits = author.write(ALICE, message("waits"), &[&base[4]], &[&base[0], &base[1], &base[2], &there]);
+    assert!(matches!(submit(&server, live(&waits)), Ok(Outcome::Parked(_))));
+    let purged = AtomicBool::new(false);
+    let weak = Arc::downgrade(&server);
+    let hide = move || {
+        if !purged.swap(true, Ordering::AcqRel) {
+            weak.upgrade().expect("open").inputs.hide(ROOM).expect("it is here");
+        }
+    };
+    let hide = Arc::new(hide);
+    // Between the mark of a purged room and the room's own row, or before the view of both is opened.
+    store.on_read({
+        let (hide, is_next) = (hide.clone(), AtomicBool::new(false));
+        move |table| {
+            if is_next.swap(table == PURGES, Ordering::AcqRel) && table == crate::tables::ROOMS {
+                hide();
+            }
+            Ok(())
+        }
+    });
+    store.on_snapshot(move || hide());
+    accepted(&server, &there);
+    store.let_reads_pass();
+    store.on_snapshot(|| {});
+    ends_well(&server);
+}
+
+#[test]
+fn who_settles_is_told_of_a_purge_that_the_store_refuses_to_go_on_with() {
+    let store = Hooked::new();
+    let server = Arc::new(store.server(1));
+    for event in &Author::new(ROOM).base() {
+        accepted(&server, event);
+    }
+    server.inputs.hide(ROOM).expect("it is here");
+    ends_well(&server);
+    drop(server);
+    store.on_write(|_| Err(busy()));
+    let server = Arc::new(store.server(1));
+    let settling = server.clone();
+    let told = ends("settle", move || settling.settle()).expect_err("it cannot go on");
+    assert!(told.kind() == ErrorKind::Busy && told.to_string().contains(ROOM), "{told}");
+    store.let_writes_pass();
+    while let Err(error) = server.settle() {
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        std::thread::yield_now();
+    }
+    assert!(rows(&store.inner, PURGES).is_empty() && is_whole(&server));
+    ends_well(&server);
+}
+
+/// Between the end of the pool's threads and the end of the lanes.
+#[test]
+fn a_lane_that_stands_still_is_not_sent_to_a_pool_that_ends() {
+    let store = Hooked::new();
+    let server = Arc::new(store.server(1));
+    let base = Author::new(ROOM).base();
+    accepted(&server, &base[0]);
+    assert!(matches!(submit(&server, live(&base[2])), Ok(Outcome::Parked(_))));
+    let writes = AtomicUsize::new(0);
+    store.on_write(move |_| if writes.fetch_add(1, Ordering::AcqRel) == 0 { Ok(()) } else { Err(busy()) });
+    accepted(&server, &base[1]);
+    let settling = server.clone();
+    assert_eq!(kind_of(ends("settle", move || settling.settle())), ErrorKind::Busy);
+    let lanes = server.inputs.lanes();
+    lanes.close();
+    lanes.resume();
+    assert_eq!(lanes.stuck().as_deref(), Some(ROOM), "it is at rest");
+    let closing = server.clone();
+    ends("close", move || closing.close()).expect("closes");
 }

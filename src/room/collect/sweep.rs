@@ -1,6 +1,6 @@
 //! The steps of a collection, each a batch of the room's writer.
 
-use super::{Counted, Marks, Plan, Touched, is_collectable, marks::is_adoptive};
+use super::{FreedCounts, Marks, Plan, Touched, is_collectable, marks::is_adoptive};
 use crate::{
     encoding::{event_row::Remains, head::Merge, keys},
     error::Result,
@@ -11,8 +11,8 @@ use crate::{
 
 impl RoomWriter {
     /// Takes their states from events; those that may not lose them, as things are now, keep them.
-    pub fn trim(&mut self, events: &[EventNid]) -> Result<(Counted, Touched)> {
-        let mut counted = Counted::default();
+    pub fn trim(&mut self, events: &[EventNid]) -> Result<(FreedCounts, Touched)> {
+        let mut counted = FreedCounts::default();
         let mut draft = self.draft();
         for nid in events {
             let mut row = self.engine.rows().event_row(self.room.nid, *nid)?;
@@ -28,8 +28,8 @@ impl RoomWriter {
     }
 
     /// Drops bodies that are not marked, after marking what came since the marks were made.
-    pub fn drop_bodies(&mut self, events: &[EventNid], marks: &mut Marks) -> Result<(Counted, Touched)> {
-        let mut counted = Counted::default();
+    pub fn drop_bodies(&mut self, events: &[EventNid], marks: &mut Marks) -> Result<(FreedCounts, Touched)> {
+        let mut counted = FreedCounts::default();
         let room = self.room.nid;
         let engine = self.engine.clone();
         let rows = engine.rows();
@@ -59,7 +59,7 @@ impl RoomWriter {
     }
 
     /// Rewrites the packs of a step without the snapshots that go, and deletes the lists and blocks that go with them.
-    pub fn sweep(&mut self, plan: &Plan, place: usize) -> Result<(Counted, Touched)> {
+    pub fn sweep(&mut self, plan: &Plan, place: usize) -> Result<(FreedCounts, Touched)> {
         let engine = self.engine.clone();
         let mut draft = self.draft();
         // Nobody builds a list meanwhile.
@@ -76,7 +76,7 @@ impl RoomWriter {
         Ok((dropped.into(), touched))
     }
 
-    fn apply_step(&mut self, draft: Draft, counted: Counted) -> Result<(Counted, Touched)> {
+    fn apply_step(&mut self, draft: Draft, counted: FreedCounts) -> Result<(FreedCounts, Touched)> {
         let mut touched = Touched::default();
         touched.note(&draft.batch);
         self.apply(draft)?;

@@ -19,7 +19,7 @@ fn touched(room: u8, places: [u8; 2]) -> Touched {
 fn a_room_is_one_part_of_a_table_and_its_head_none() {
     let mut room = touched(1, [3, 4]);
     room.add(touched(1, [1, 2]));
-    let mut collected = Collected::default();
+    let mut collected = GarbageRanges::default();
     collected.add(room);
     let expected = Garbage { table: PACKS, start: vec![1, 1], end: vec![1, 4, 0], rows: Some(4) };
     assert_eq!(collected.garbage(), [expected]);
@@ -27,7 +27,7 @@ fn a_room_is_one_part_of_a_table_and_its_head_none() {
 
 #[test]
 fn many_rooms_are_told_of_in_few_parts_that_have_all_their_rows() {
-    let mut collected = Collected::default();
+    let mut collected = GarbageRanges::default();
     for room in 1..=100 {
         collected.add(touched(room, [1, 2]));
     }

@@ -3,10 +3,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ruma_common::RoomVersionId;
 use serde_json::json;
 
 use crate::{
     Error, ErrorKind, Input, Kind, Options, Outcome, Result, RoomServer, Ticket,
+    encoding::event_key::EventKey,
     kv::{Read, Store, memory::MemoryStore},
     tables::{PARKED, TABLES, WAITS, WANTED, specs},
     verify::tests::{
@@ -28,8 +30,7 @@ fn fate(server: &RoomServer, room: &str, event: &Written) -> String {
     let view = server.view();
     let Some(room) = view.room(room).expect("readable") else { return "no room".to_owned() };
     if let Some(event) = room.event(&event.event_id).expect("readable") {
-        let verdict = if event.verdict.is_accepted() { "accepted" } else { "refused" };
-        return format!("{verdict} {}", event.reason.unwrap_or_default());
+        return told(event);
     }
     let parked = room.parked().expect("readable");
     let is_parked = parked.iter().any(|parked| *parked.event_id.as_str() == *event.event_id);
@@ -192,6 +193,82 @@ fn history_and_what_comes_with_a_state_are_decided_alike_wherever_their_prev_eve
             assert_at_rest(&server, &store);
         }
     }
+}
+
+/// From room version 12 on the room ID names the create event. One that names an event of another room is no room.
+#[test]
+fn a_room_whose_id_names_an_event_of_another_room_never_begins_in_whatever_order_they_come() {
+    let mut author = Author::new(ROOM);
+    let [create, _, levels, _, bob] = &author.base();
+    let base = Author::new(ROOM).base();
+    let there = author.write(BOB, message("there"), &[bob], &[create, levels, bob]);
+    let room: &'static str = Box::leak(there.event_id.replacen('$', "!", 1).into_boxed_str());
+    let version = RoomVersionId::V12;
+    let mut author = Author::in_version(room, &version);
+    let first = author.write(BOB, message("first"), &[], &[]);
+    let second = author.write(BOB, message("second"), &[&first], &[]);
+    let of_room = |event: &Written| Input { room_version: Some(version.clone()), ..live(event) };
+    let inputs = [Input { kind: Kind::Outlier, ..of_room(&first) }, of_room(&second)];
+
+    // The other room last: they are parked, and then failed with the reason.
+    let (server, _) = server();
+    for input in &inputs {
+        assert!(matches!(take(&server, input.clone()), Ok(Outcome::Parked(_))));
+    }
+    for event in base.iter().chain([&there]) {
+        take(&server, live(event)).expect("valid");
+    }
+    let failed: Vec<String> =
+        server.view().parked(None).expect("readable").into_iter().filter_map(|parked| parked.failed).collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(failed.iter().all(|why| why.contains(&there.event_id) && why.contains("another room")), "{failed:?}");
+    assert!(is_whole(&server));
+
+    // The other room first: they are refused.
+    let (server, _) = self::server();
+    for event in base.iter().chain([&there]) {
+        take(&server, live(event)).expect("valid");
+    }
+    for input in &inputs {
+        let error = take(&server, input.clone()).expect_err("it can never begin");
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("another room"), "{error}");
+    }
+    assert!(is_whole(&server));
+}
+
+/// All parked inputs are looked at when a store is opened, and when their room begins.
+#[test]
+fn a_damaged_parked_input_keeps_no_other_waiting() {
+    let (server, store) = server();
+    let base = Author::new(ROOM).base();
+    for event in base[1..].iter().rev() {
+        assert!(matches!(take(&server, live(event)), Ok(Outcome::Parked(_))));
+    }
+    server.close().expect("closes");
+    let format = RoomVersionId::V10.rules().expect("known").event_id_format;
+    let damaged = EventKey::of(&base[4].event_id, format).expect("an event ID");
+    let found = rows(&*store, PARKED).into_iter().find(|(key, _)| key.ends_with(damaged.as_bytes()));
+    let (key, mut value) = found.expect("it is parked");
+    *value.last_mut().expect("not empty") ^= 1;
+    let mut batch = crate::kv::Batch::default();
+    batch.put(PARKED, key, value);
+    store.write(batch).expect("writable");
+    let server = open(store.clone());
+    take(&server, live(&base[0])).expect("valid");
+    assert_eq!(rows(&*store, PARKED).len(), 1, "only the damaged one is left");
+    assert_eq!(fate_of(&server, &base[3]), "accepted ");
+}
+
+/// What became of an event of the room that is not parked.
+fn fate_of(server: &RoomServer, event: &Written) -> String {
+    let view = server.view();
+    let event = view.room(ROOM).expect("readable").expect("here").event(&event.event_id).expect("readable");
+    told(event.expect("decided"))
+}
+
+fn told(event: crate::query::Event) -> String {
+    let verdict = if event.verdict.is_accepted() { "accepted" } else { "refused" };
+    format!("{verdict} {}", event.reason.unwrap_or_default())
 }
 
 fn parked_ids(server: &RoomServer, room: &str) -> Vec<String> {

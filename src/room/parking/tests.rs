@@ -261,7 +261,7 @@ fn process(writer: &mut RoomWriter, input: &Input) -> Result<Processed> {
 fn only_row(server: &RoomServer) -> ParkedRow {
     let rows = server.engine.rows();
     let room = rows.rooms().expect("readable").pop().expect("a room").nid;
-    let (_, key) = rows.all_parked(room).expect("readable").pop().expect("a parked input");
+    let (_, key) = rows.all_parked(room, &mut Err).expect("readable").pop().expect("a parked input");
     rows.parked(room, &key).expect("readable").expect("parked")
 }
 

@@ -42,7 +42,11 @@ pub(crate) struct Written {
 impl Author {
     /// An author of a room of version 10.
     pub(crate) fn new(room: &'static str) -> Self {
-        let rules = RoomVersionId::V10.rules().expect("a known version");
+        Self::in_version(room, &RoomVersionId::V10)
+    }
+
+    pub(crate) fn in_version(room: &'static str, version: &RoomVersionId) -> Self {
+        let rules = version.rules().expect("a known version");
         Self { room, rules, depth: 0 }
     }
 
