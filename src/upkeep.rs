@@ -227,7 +227,7 @@ impl RoomServer {
         let mut scope = Scope { before: None, refused: collect.refused };
         let rooms = match &collect.room {
             Some(room_id) => {
-                let unknown = || Error::not_found(format!("room {room_id} is not here"));
+                let unknown = || Error::not_found(format!("room {room_id} is not in the store"));
                 let room = view.room(room_id)?.ok_or_else(unknown)?;
                 if let Some(event_id) = &collect.before {
                     let unknown = || Error::not_found(format!("event {event_id} is not in room {room_id}"));

@@ -214,7 +214,7 @@ impl<'a> InRoom<'a> {
     /// was. `NotFound` if it is not here.
     pub(super) fn hide(self) -> Result<Room> {
         let Self { lane, desk, means } = self;
-        let unknown = || Error::not_found(format!("room {} is not here", lane.room_id));
+        let unknown = || Error::not_found(format!("room {} is not in the store", lane.room_id));
         let room = means.engine.room(&lane.room_id)?.ok_or_else(unknown)?;
         desk.writer = None;
         means.engine.hide(&room)?;

@@ -95,7 +95,7 @@ pub(super) fn check_wanted(check: &mut Check<'_>, purges: &BTreeSet<RoomNid>) ->
         }
         let Some(waiting) = check.decoded(WANTED, &key, decode_wanted(&key, &value)) else { continue };
         let Some(of) = unless_damaged(check.rows().room(room))? else {
-            check.problem(WANTED, &key, "its room is not here");
+            check.problem(WANTED, &key, "its room is not in the store");
             continue;
         };
         // A parked row that does not decode is told of when it is read itself.
