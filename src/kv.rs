@@ -228,17 +228,17 @@ pub struct Garbage {
 /// [`Internal`](crate::ErrorKind::Internal), the call names a table that does not exist. After a `Busy` sync no more is
 /// durable than before it.
 pub trait Store: Read + 'static {
-    /// Takes the store for one engine. [`Unavailable`](crate::ErrorKind::Unavailable) if an engine has it already.
+    /// What remembers whether an engine is on the store: a backend keeps one and gives it here.
     ///
-    /// Handles that share one open store share the claim. It is no part of what is stored: a store that is opened again,
-    /// or copied, is claimed by nobody. [`Claimable`] does what a backend needs.
-    fn claim(&self) -> Result<()>;
-
-    /// Gives the store back, so that the next [`claim`](Store::claim) succeeds. Without a claim nothing happens.
-    fn release(&self);
+    /// Handles that share one open store share it. It is no part of what is stored: a store that is opened again, or copied,
+    /// is claimed by nobody.
+    fn claimable(&self) -> &Claimable;
 
     /// A consistent view of the state as it is now, which later writes do not change.
-    fn snapshot(&self) -> Box<dyn Read + '_>;
+    ///
+    /// It keeps what it reads: the store's files are given back when the store and all its views are dropped, and what was
+    /// deleted since takes room as long as a view shows it.
+    fn snapshot(&self) -> Arc<dyn Read>;
 
     /// Applies a batch and gives its sequence number; it is durable after the next [`sync`](Store::sync).
     ///
@@ -284,15 +284,11 @@ impl<T: Read + ?Sized> Read for Arc<T> {
 }
 
 impl<T: Store + ?Sized> Store for Arc<T> {
-    fn claim(&self) -> Result<()> {
-        (**self).claim()
+    fn claimable(&self) -> &Claimable {
+        (**self).claimable()
     }
 
-    fn release(&self) {
-        (**self).release();
-    }
-
-    fn snapshot(&self) -> Box<dyn Read + '_> {
+    fn snapshot(&self) -> Arc<dyn Read> {
         (**self).snapshot()
     }
 

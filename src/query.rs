@@ -20,23 +20,28 @@ use crate::{
     error::{Error, Result},
     ids::{EventNid, SnapshotNid},
     kv::Read,
-    room::{engine::Engine, outcome::StateId},
+    room::{engine::Engine, outcome::StateId, points::Point},
     state::source::StoredStates,
     tables::{current::Membership, interning::member_type, rooms, rows::Rows},
 };
 pub use crate::{state::difference::Since, tables::parked::Role};
 
-/// One consistent state of the store.
-pub struct View<'s> {
-    engine: &'s Engine,
-    read: Box<dyn Read + 's>,
+/// One consistent state of the store. Cloning it costs nothing, and it can be kept, also beyond the end of the engine: it
+/// shows what it showed.
+///
+/// While it is kept, what was deleted since takes room on the medium, and the store is not given back.
+#[derive(Clone)]
+pub struct View {
+    engine: Arc<Engine>,
+    point: Arc<Point>,
 }
 
-/// A room, as one view has it.
-pub struct Room<'v> {
-    view: &'v View<'v>,
+/// A room, as one view has it. It keeps its view.
+#[derive(Clone)]
+pub struct Room {
+    view: View,
     row: Arc<rooms::Room>,
-    head: RoomHead,
+    head: Arc<RoomHead>,
 }
 
 /// How many events a room has of each sort.
@@ -57,13 +62,17 @@ pub struct MemberCounts {
     pub knock: u64,
 }
 
-impl<'s> View<'s> {
-    pub(crate) fn new(engine: &'s Engine) -> Self {
-        Self { engine, read: engine.store().snapshot() }
+impl View {
+    pub(crate) fn new(engine: &Arc<Engine>) -> Self {
+        Self { engine: engine.clone(), point: engine.point() }
+    }
+
+    fn read(&self) -> &dyn Read {
+        self.point.read()
     }
 
     pub(crate) fn rows(&self) -> Rows<'_> {
-        Rows::new(&*self.read)
+        Rows::new(self.read())
     }
 
     /// All rooms, in the order in which they came. A room is one from the moment on in which its create event is accepted.
@@ -71,7 +80,7 @@ impl<'s> View<'s> {
     /// # Errors
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
-    pub fn rooms(&'s self) -> Result<Vec<Room<'s>>> {
+    pub fn rooms(&self) -> Result<Vec<Room>> {
         let mut rooms = Vec::new();
         for row in self.rows().rooms()? {
             rooms.extend(self.open(row)?);
@@ -84,7 +93,7 @@ impl<'s> View<'s> {
     /// # Errors
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
-    pub fn room(&'s self, room_id: &str) -> Result<Option<Room<'s>>> {
+    pub fn room(&self, room_id: &str) -> Result<Option<Room>> {
         match self.rows().room_by_id(room_id)? {
             Some(row) => self.open(row),
             None => Ok(None),
@@ -97,7 +106,7 @@ impl<'s> View<'s> {
     /// # Errors
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
-    pub fn rooms_of_event(&'s self, event_id: &str) -> Result<Vec<Room<'s>>> {
+    pub fn rooms_of_event(&self, event_id: &str) -> Result<Vec<Room>> {
         let mut rooms = Vec::new();
         for (row, _) in self.rows().rooms_of_event(event_id)? {
             rooms.extend(self.open(row)?);
@@ -110,20 +119,20 @@ impl<'s> View<'s> {
     /// # Errors
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
-    pub fn rooms_of_user(&'s self, user_id: &str) -> Result<Vec<(OwnedRoomId, Membership)>> {
-        let Some(user) = self.engine.interner.find_state_key(&*self.read, user_id)? else { return Ok(Vec::new()) };
+    pub fn rooms_of_user(&self, user_id: &str) -> Result<Vec<(OwnedRoomId, Membership)>> {
+        let Some(user) = self.engine.interner.find_state_key(self.read(), user_id)? else { return Ok(Vec::new()) };
         let rooms = self.rows().rooms_of_user(user)?;
         rooms.into_iter().map(|(room, membership)| Ok((parse_room_id(&room.id)?, membership))).collect()
     }
 
     /// The room of a row; `None` if it has not begun: then it has parked inputs and nothing else.
-    fn open(&'s self, row: rooms::Room) -> Result<Option<Room<'s>>> {
+    fn open(&self, row: rooms::Room) -> Result<Option<Room>> {
         let head = self.rows().head(row.nid)?;
-        Ok(head.create.is_some().then(|| Room { view: self, row: Arc::new(row), head }))
+        Ok(head.create.is_some().then(|| Room { view: self.clone(), row: Arc::new(row), head: Arc::new(head) }))
     }
 }
 
-impl<'v> Room<'v> {
+impl Room {
     /// The room's ID.
     pub fn id(&self) -> &str {
         &self.row.id
@@ -191,11 +200,23 @@ impl<'v> Room<'v> {
     }
 
     fn states(&self) -> StoredStates<'_> {
-        self.view.engine.stored_states(&*self.view.read, self.row.nid, &self.head).as_of(&self.head.seals)
+        self.view.engine.stored_states(self.view.read(), self.row.nid, &self.head).as_of(&self.head.seals)
     }
 
     fn state_id(&self, snapshot: SnapshotNid) -> StateId {
         StateId { room: self.row.nid, snapshot }
+    }
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("point", &self.point).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("id", &self.row.id).field("view", &self.view).finish_non_exhaustive()
     }
 }
 

@@ -18,6 +18,7 @@ mod merge;
 pub mod outcome;
 pub mod parking;
 mod pipeline;
+pub mod points;
 pub mod purge;
 mod references;
 mod wanted;

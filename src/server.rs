@@ -99,7 +99,8 @@ impl RoomServer {
     pub fn open_on(store: Arc<dyn Store>, options: &Options) -> Result<Self> {
         let claim = Claim::new(store)?;
         check_format(&**claim)?;
-        let engine = Arc::new(Engine::open(claim, options.memory)?);
+        let shows_unsynced = options.durability == Durability::Buffered;
+        let engine = Arc::new(Engine::open(claim, options.memory, shows_unsynced)?);
         // Threads that were started before something failed may still hold the engine.
         Self::start(&engine, options).inspect_err(|_| engine.release())
     }
@@ -124,8 +125,10 @@ impl RoomServer {
         self.inputs.submit(input)
     }
 
-    /// Reads of one consistent state of the store. They block no writer.
-    pub fn view(&self) -> View<'_> {
+    /// Reads of one consistent state of the store, the newest that is durable: who has an outcome sees its event, and nobody
+    /// sees what a power loss could take back. With [`Durability::Buffered`] it is the newest state. Reads block no writer;
+    /// this call reads nothing.
+    pub fn view(&self) -> View {
         View::new(&self.engine)
     }
 

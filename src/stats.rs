@@ -160,7 +160,7 @@ impl RoomServer {
     }
 }
 
-impl View<'_> {
+impl View {
     /// What one room holds. Reads all its rows.
     ///
     /// `bytes` are those of keys and values, before compression, in the tables whose rows belong to one room: what the

@@ -137,7 +137,7 @@ fn expected(path: &Path) -> Result<Option<Expected>, Failure> {
 }
 
 impl Expected {
-    fn agrees(&self, room: &Room<'_>) -> Result<bool, Failure> {
+    fn agrees(&self, room: &Room) -> Result<bool, Failure> {
         let mut ours: Vec<String> = room.extremities()?.iter().map(ToString::to_string).collect();
         let mut theirs = self.extremities.clone();
         ours.sort_unstable();

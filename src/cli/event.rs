@@ -96,7 +96,7 @@ pub(super) fn run(place: &Place, arguments: &Arguments, output: &mut Output) -> 
     Ok(Ending::Right)
 }
 
-fn show(room: &Room<'_>, event: &Event, parked: Option<&ParkedInput>, output: &mut Output) -> Result<(), Failure> {
+fn show(room: &Room, event: &Event, parked: Option<&ParkedInput>, output: &mut Output) -> Result<(), Failure> {
     let fingerprint = |state: Option<StateId>| -> Result<Option<String>> {
         state.map(|state| Ok(room.state(state)?.summary()?.0.to_string())).transpose()
     };

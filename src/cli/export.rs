@@ -44,7 +44,7 @@ pub(super) fn run(place: &Place, room_id: Option<&str>, output: &mut Output) -> 
     Ok(Ending::Right)
 }
 
-fn write_record(room: &Room<'_>, record: &Record, output: &mut Output) -> io::Result<()> {
+fn write_record(room: &Room, record: &Record, output: &mut Output) -> io::Result<()> {
     let wrapper = Wrapper {
         event_id: record.event.event_id.as_str(),
         room_version: room.version().as_str(),

@@ -60,7 +60,7 @@ impl Identity {
     }
 
     /// The ID that the engine would have computed, if the room's version is known.
-    fn computed(&self, view: &View<'_>) -> Option<String> {
+    fn computed(&self, view: &View) -> Option<String> {
         let json = Json::parse(&self.pdu).ok()?;
         let object = json.as_object()?;
         let hint = room_id_hint(&json).ok()?;
@@ -82,7 +82,7 @@ fn event_id(event: &Object, version: &RoomVersionId) -> Option<String> {
 
 impl Refused {
     /// Remembers an invalid line, by the ID that it told and the one that its event has.
-    pub(super) fn add(&mut self, identity: &Identity, view: &View<'_>, source: &Arc<Source>, line: u64) {
+    pub(super) fn add(&mut self, identity: &Identity, view: &View, source: &Arc<Source>, line: u64) {
         for event_id in [identity.told.clone(), identity.computed(view)].into_iter().flatten() {
             if self.lines.len() < REMEMBERED_MAX {
                 self.lines.entry(event_id).or_insert_with(|| (source.clone(), line));

@@ -136,7 +136,7 @@ pub(super) fn diff(place: &Place, arguments: &DiffArguments, output: &mut Output
     Ok(if changes.is_empty() { Ending::Right } else { Ending::Wrong })
 }
 
-fn find<'r>(room: &'r Room<'r>, which: &Which) -> Result<Snapshot<'r>> {
+fn find(room: &Room, which: &Which) -> Result<Snapshot> {
     let (event_id, is_before) = match which {
         Which::Current => return Ok(room.current_state()),
         Which::Before(event_id) => (event_id, true),

@@ -36,7 +36,7 @@ impl Direct {
     ///
     /// `Corrupt` or `Unavailable`, as for every read; `Unavailable` if an engine is open on the store.
     pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
-        let engine = Arc::new(Engine::open(Claim::new(store)?, memory)?);
+        let engine = Arc::new(Engine::open(Claim::new(store)?, memory, true)?);
         Ok(Self { _list_builder: ListBuilder::start(engine.clone())?, engine })
     }
 

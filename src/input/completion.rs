@@ -1,6 +1,9 @@
 //! The thread that syncs, and tells outcomes: one sync for all that wait for it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -41,6 +44,31 @@ struct Done {
     tell: Option<(Waiter, Result<Outcome>)>,
 }
 
+/// An outcome that is told once all that its input made ready is decided, and durable with it.
+///
+/// Whoever still has something of that to decide holds it; the last one that drops it has it told.
+pub(super) struct Reply {
+    tell: Option<(Waiter, Result<Outcome>)>,
+    /// The last batch that must be durable before.
+    sequence: AtomicU64,
+    messages: Sender<Message>,
+}
+
+impl Reply {
+    /// It is told only after the batch of this number is durable, too.
+    pub(super) fn depends_on(&self, sequence: u64) {
+        self.sequence.fetch_max(sequence, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        let done = Done { sequence: self.sequence.load(Ordering::Acquire), tell: self.tell.take() };
+        // Once the thread that tells has ended, the message comes back and is dropped: its waiter is told so.
+        let _gone = self.messages.send(Message::Done(done));
+    }
+}
+
 enum Message {
     Done(Done),
     Stop,
@@ -78,6 +106,12 @@ impl Completion {
     /// Tells an outcome once the batch of this number is durable.
     pub(super) fn tell(&self, waiter: Waiter, result: Result<Outcome>, sequence: u64) {
         self.send(Message::Done(Done { sequence, tell: Some((waiter, result)) }));
+    }
+
+    /// An outcome that is told once the answer is dropped everywhere, and the batch of this number is durable.
+    pub(super) fn reply(&self, waiter: Waiter, outcome: Outcome, sequence: u64) -> Arc<Reply> {
+        let (tell, messages) = (Some((waiter, Ok(outcome))), self.messages.clone());
+        Arc::new(Reply { tell, sequence: AtomicU64::new(sequence), messages })
     }
 
     /// Makes everything durable up to the batch of this number, though nobody waits for it.

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    completion::{Completion, Waiter},
+    completion::{Completion, Reply, Waiter},
     event::ReadInput,
     gauge::{AtWork, Gauge},
 };
@@ -49,6 +49,8 @@ pub(super) struct Queue {
     works: VecDeque<Box<dyn Work>>,
     /// Events that landed in other rooms, for which parked inputs of this one wait.
     landed: BTreeSet<EventKey>,
+    /// Whom to tell once those inputs are decided.
+    replies: Vec<Arc<Reply>>,
     /// Whether all parked inputs of the room are to be looked at.
     everything: bool,
     /// Why the room takes no inputs.
@@ -67,6 +69,8 @@ pub(super) struct Desk {
     pub(super) writer: Option<RoomWriter>,
     /// Parked inputs that are still to be looked at. They come before the next event of the queue.
     pub(super) driving: Driving,
+    /// Whom to tell once nothing is to be driven any more.
+    pub(super) replies: Vec<Arc<Reply>>,
     /// How often in a row the store refused to write what is to be driven.
     pub(super) refusals: u32,
     /// The sequence number of the last batch written for parked inputs. No ticket waits for it, so the end of the turn must
@@ -130,6 +134,7 @@ impl Lane {
             bytes: 0,
             works: VecDeque::new(),
             landed: BTreeSet::new(),
+            replies: Vec::new(),
             everything: false,
             quarantine: None,
             desk: Some(Box::default()),
@@ -183,11 +188,13 @@ impl Queue {
         self.works.push_back(work);
     }
 
-    /// An event has landed in another room, for which parked inputs of this one wait.
-    pub(super) fn push_landed(&mut self, key: EventKey) {
+    /// An event has landed in another room, for which parked inputs of this one wait; `replies` are told when these are
+    /// decided.
+    pub(super) fn push_landed(&mut self, key: EventKey, replies: &[Arc<Reply>]) {
         // When a quarantine ends, all parked inputs are looked at.
         if self.quarantine.is_none() {
             self.landed.insert(key);
+            self.replies.extend_from_slice(replies);
         }
     }
 
@@ -215,6 +222,7 @@ impl Queue {
     /// Forgets what was to be looked at among the parked inputs.
     pub(super) fn forget_wakes(&mut self) {
         self.landed.clear();
+        self.replies.clear();
         self.everything = false;
     }
 
@@ -227,6 +235,7 @@ impl Queue {
         while let Some(key) = self.landed.pop_first() {
             desk.driving.landed(key);
         }
+        desk.replies.append(&mut self.replies);
         if let Some(work) = self.works.pop_front() {
             return Some(Job::Work(work));
         }

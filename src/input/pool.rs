@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 use parking_lot::Mutex;
 
 use super::{
+    completion::Reply,
     guarded::{guarded, harmless},
     lane::{Means, Turn},
     lanes::Lanes,
@@ -111,7 +112,7 @@ impl Shared {
             // order, the thread is not.
             harmless(|| turn.quarantine(&panic, &self.means));
             if let Some(landed) = turn.desk.landing.take() {
-                self.wake(&landed);
+                self.wake(&landed, &[]);
             }
             Slice::Full
         });
@@ -133,18 +134,19 @@ impl Shared {
                 Unit::Nothing | Unit::GivenUp => return Slice::Done,
                 Unit::Refused(pause) => return Slice::Refused(pause),
                 Unit::Done(None) => {}
-                Unit::Done(Some(landed)) => self.wake(&landed),
+                Unit::Done(Some(landed)) => self.wake(&landed, &turn.desk.replies),
             }
+            turn.tell_settled();
         }
         Slice::Full
     }
 
     /// Lets the other rooms look at their parked inputs that wait for an event which has landed. Their lanes are at work
-    /// before this one's turn ends, so that nobody finds all of them at rest in between.
-    fn wake(&self, landed: &Landed) {
+    /// before this one's turn ends, so that nobody finds all of them at rest in between. `replies` wait for them, too.
+    fn wake(&self, landed: &Landed, replies: &[Arc<Reply>]) {
         for room_id in &landed.elsewhere {
             let woken = self.lanes.enter(room_id, |queue| {
-                queue.push_landed(landed.key);
+                queue.push_landed(landed.key, replies);
                 Ok(())
             });
             // Closed: the parked inputs are looked at when the store is opened again.

@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::{
     Durability, Error, ErrorKind, Input, Options, Outcome, Result, RoomServer, Ticket,
-    kv::{Batch, Direction, Garbage, Op, Read, Store, TableId, Value, Visit, memory::MemoryStore},
+    kv::{Batch, Claimable, Direction, Garbage, Op, Read, Store, TableId, Value, Visit, memory::MemoryStore},
     tables::{HEADS, specs},
     verify::tests::room::{ALICE, Author, Written, live},
 };
@@ -122,7 +122,7 @@ impl Read for Hooked {
 }
 
 impl Store for Hooked {
-    fn snapshot(&self) -> Box<dyn Read + '_> {
+    fn snapshot(&self) -> Arc<dyn Read> {
         let hook = self.before_snapshot.read().clone();
         if let Some(hook) = hook {
             hook();
@@ -147,12 +147,8 @@ impl Store for Hooked {
         self.inner.flush(compact)
     }
 
-    fn claim(&self) -> Result<()> {
-        self.inner.claim()
-    }
-
-    fn release(&self) {
-        self.inner.release();
+    fn claimable(&self) -> &Claimable {
+        self.inner.claimable()
     }
 
     fn compact(&self, garbage: &[Garbage]) -> Result<()> {

@@ -85,6 +85,13 @@ impl Turn {
         quarantine(&self.lane, &mut self.desk, means, panic);
     }
 
+    /// Has those told whose inputs made nothing ready that is not decided yet.
+    pub(super) fn tell_settled(&mut self) {
+        if self.desk.driving.is_empty() {
+            self.desk.replies.clear();
+        }
+    }
+
     /// Asks for a sync of what was decided about parked inputs in this turn. No ticket asks for it, so it would else
     /// stay unsynced until the room's next input.
     pub(super) fn sync_driven(&mut self, means: &Means) {
@@ -110,10 +117,11 @@ impl Turn {
         });
         match processed {
             Ok(processed) => {
+                let reply = means.completion.reply(waiter, processed.outcome, processed.sequence);
                 if let Some(landed) = &processed.landed {
                     self.desk.driving.landed(landed.key);
+                    self.desk.replies.push(reply);
                 }
-                means.completion.tell(waiter, Ok(processed.outcome), processed.sequence);
                 processed.landed
             }
             Err(error) => {
@@ -156,6 +164,7 @@ impl Turn {
             Ok(driven) => {
                 self.desk.refusals = 0;
                 self.desk.driven = self.desk.driven.max(driven.sequence);
+                self.desk.replies.iter().for_each(|reply| reply.depends_on(driven.sequence));
                 if let Some(landed) = &driven.landed {
                     self.desk.driving.landed(landed.key);
                 }
@@ -184,6 +193,8 @@ impl Turn {
     /// Leaves what is to be driven at the desk until the room's next input, or until somebody settles.
     fn give_up(&mut self, error: &Error, means: &Means) -> Unit {
         self.desk.refusals = 0;
+        // Nobody knows when the rest will be decided: what is done is told.
+        self.desk.replies.clear();
         // An input must not be decided before the parked inputs that were woken before it. These cannot be decided now, so
         // whoever waits is told so.
         let waiting = self.lane.queue().take_events();
@@ -219,6 +230,7 @@ impl<'a> InRoom<'a> {
         desk.writer = None;
         means.engine.hide(&room)?;
         desk.driving = Default::default();
+        desk.replies.clear();
         let waiting = {
             let mut queue = lane.queue();
             queue.release();

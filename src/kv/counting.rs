@@ -2,9 +2,12 @@
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use super::{Batch, Direction, Garbage, Read, Store, TableId, Value, Visit};
+use super::{Batch, Claimable, Direction, Garbage, Read, Store, TableId, Value, Visit};
 use crate::error::Result;
 
 /// What was asked of a store, since it was opened or the counts were last taken.
@@ -56,13 +59,13 @@ struct Counters {
 #[derive(Debug)]
 pub struct Counting<S> {
     inner: S,
-    counters: Counters,
+    counters: Arc<Counters>,
 }
 
 impl<S: Store> Counting<S> {
     /// Puts itself over `inner`, with all counts at 0.
     pub fn new(inner: S) -> Self {
-        Self { inner, counters: Counters::default() }
+        Self { inner, counters: Arc::default() }
     }
 
     /// The store under it.
@@ -70,7 +73,7 @@ impl<S: Store> Counting<S> {
         &self.inner
     }
 
-    fn reads(&self) -> CountedRead<'_, &S> {
+    fn reads(&self) -> CountedRead<&S, &Counters> {
         CountedRead { inner: &self.inner, counters: &self.counters }
     }
 
@@ -100,12 +103,12 @@ fn add(counter: &AtomicU64, amount: usize) {
 }
 
 /// Counts the reads of what `inner` points to.
-struct CountedRead<'a, P> {
+struct CountedRead<P, C> {
     inner: P,
-    counters: &'a Counters,
+    counters: C,
 }
 
-impl<P: Deref<Target: Read> + Send + Sync> Read for CountedRead<'_, P> {
+impl<P: Deref<Target: Read> + Send + Sync, C: Deref<Target = Counters> + Send + Sync> Read for CountedRead<P, C> {
     fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
         add(&self.counters.gets, 1);
         let value = self.inner.get(table, key)?;
@@ -146,16 +149,12 @@ impl<S: Store> Read for Counting<S> {
 }
 
 impl<S: Store> Store for Counting<S> {
-    fn claim(&self) -> Result<()> {
-        self.inner.claim()
+    fn claimable(&self) -> &Claimable {
+        self.inner.claimable()
     }
 
-    fn release(&self) {
-        self.inner.release();
-    }
-
-    fn snapshot(&self) -> Box<dyn Read + '_> {
-        Box::new(CountedRead { inner: self.inner.snapshot(), counters: &self.counters })
+    fn snapshot(&self) -> Arc<dyn Read> {
+        Arc::new(CountedRead { inner: self.inner.snapshot(), counters: self.counters.clone() })
     }
 
     fn write(&self, batch: Batch) -> Result<u64> {

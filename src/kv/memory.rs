@@ -207,16 +207,12 @@ impl Read for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn claim(&self) -> Result<()> {
-        self.shared.claimable.claim()
+    fn claimable(&self) -> &Claimable {
+        &self.shared.claimable
     }
 
-    fn release(&self) {
-        self.shared.claimable.release();
-    }
-
-    fn snapshot(&self) -> Box<dyn Read + '_> {
-        Box::new(self.view())
+    fn snapshot(&self) -> Arc<dyn Read> {
+        Arc::new(self.view())
     }
 
     fn write(&self, batch: Batch) -> Result<u64> {

@@ -4,6 +4,7 @@
 //! but whose middle may not be damaged, checked by [`wal`](super::wal) before RocksDB reads it; writes that report a
 //! stall instead of waiting in it, where a full disk can leave them for ever; checksums on every block.
 
+mod database;
 mod directory;
 mod peek;
 pub mod probe;
@@ -13,20 +14,23 @@ mod tests;
 mod tuning;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::BACKGROUND_ERRORS;
 use rocksdb::{
-    BottommostLevelCompaction, Cache, ColumnFamily, CompactOptions, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME,
-    Env, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, Cache, CompactOptions, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, Env,
+    FlushOptions, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use self::{directory::Found, tuning::families};
+use self::{
+    database::{Database, RocksSnapshot},
+    directory::Found,
+    tuning::families,
+};
 pub use self::{peek::Guard, reclaim::Written, tuning::Tuning};
 use super::{Batch, Claimable, Direction, Garbage, Op, Read, Store, TableId, TableSpec, Value, Visit};
 use crate::error::{Error, ErrorKind, Result};
@@ -70,10 +74,7 @@ const STALL_TRIES: u32 = 64;
 ///
 /// A written batch outlives the process, a synced one a power loss. Threads that sync at the same time share one sync.
 pub struct RocksStore {
-    // Dropped in this order: the lock is held until the database is closed.
-    db: DB,
-    _lock: File,
-    names: Vec<&'static str>,
+    database: Arc<Database>,
     cache: Cache,
     reads: ReadOptions,
     writes: WriteOptions,
@@ -83,7 +84,6 @@ pub struct RocksStore {
     durable: Mutex<u64>,
     /// What failed first.
     poison: OnceLock<String>,
-    claimable: Claimable,
     /// The options that hold the counters of what was written, if that is counted.
     counting: Option<Options>,
 }
@@ -121,7 +121,7 @@ impl RocksStore {
     ) -> Result<Self> {
         let specs: Vec<TableSpec> = tuned.iter().map(|(spec, _)| *spec).collect();
         directory::inspect(directory)?;
-        let lock = directory::lock(directory)?;
+        let lock = directory::lock(directory, &database::obstacle)?;
         // Again, since another process may have made a store before it gave the lock back.
         if directory::inspect(directory)? == Found::Store {
             super::wal::check(directory)?;
@@ -142,29 +142,15 @@ impl RocksStore {
         let mut writes = WriteOptions::default();
         writes.set_no_slowdown(true);
         Ok(Self {
-            db,
-            _lock: lock,
-            names: specs.iter().map(|spec| spec.name).collect(),
+            database: Database::new(db, lock, specs.iter().map(|spec| spec.name).collect()),
             cache,
             reads: ReadOptions::default(),
             writes,
             applied: Mutex::new(0),
             durable: Mutex::new(0),
             poison: OnceLock::new(),
-            claimable: Claimable::default(),
             counting: options.counts_written.then_some(database),
         })
-    }
-
-    fn family(&self, table: TableId) -> Result<&ColumnFamily> {
-        let name = self.names.get(usize::from(table.0));
-        let family = name.and_then(|name| self.db.cf_handle(name));
-        family.ok_or_else(|| Error::internal(format!("the store was opened without a table {}", table.0)))
-    }
-
-    fn read_failure(&self, table: TableId, error: rocksdb::Error) -> Error {
-        let name = self.names.get(usize::from(table.0)).copied().unwrap_or_default();
-        failure(format!("table {name} cannot be read"), error)
     }
 
     fn refuse_poisoned(&self) -> Result<()> {
@@ -189,7 +175,7 @@ impl RocksStore {
         // A change takes a type, a table and two lengths beside its key and value.
         let mut encoded = WriteBatch::with_capacity_bytes(batch.bytes() + 12 * batch.ops().len() + 12);
         for op in batch.ops() {
-            let family = self.family(op.table())?;
+            let family = self.database.family(op.table())?;
             match op {
                 Op::Put { key, value, .. } => encoded.put_cf(family, key, value),
                 Op::Delete { key, .. } => encoded.delete_cf(family, key),
@@ -205,7 +191,7 @@ impl RocksStore {
     fn try_write(&self, encoded: WriteBatch) -> Result<Option<u64>> {
         let mut applied = self.applied.lock();
         self.refuse_poisoned()?;
-        match self.db.write_opt(encoded, &self.writes) {
+        match self.database.db.write_opt(encoded, &self.writes) {
             Ok(()) => {
                 *applied += 1;
                 Ok(Some(*applied))
@@ -224,123 +210,38 @@ impl RocksStore {
     }
 
     fn background_errors(&self) -> Result<u64> {
-        let count = self.db.property_int_value(BACKGROUND_ERRORS);
+        let count = self.database.db.property_int_value(BACKGROUND_ERRORS);
         Ok(count.map_err(|error| failure("the store cannot be asked", error))?.unwrap_or(0))
     }
 }
 
 impl std::fmt::Debug for RocksStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RocksStore").field("directory", &self.db.path()).finish_non_exhaustive()
+        f.debug_struct("RocksStore").field("directory", &self.database.db.path()).finish_non_exhaustive()
     }
-}
-
-/// Reads of a store with the options `reads`, which may name a snapshot.
-struct View<'a> {
-    store: &'a RocksStore,
-    reads: &'a ReadOptions,
-}
-
-impl View<'_> {
-    fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
-        let found = self.store.db.get_pinned_cf_opt(self.store.family(table)?, key, self.reads);
-        Ok(found.map_err(|error| self.store.read_failure(table, error))?.map(|value| value.to_vec()))
-    }
-
-    fn multi_get(&self, table: TableId, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
-        let family = self.store.family(table)?;
-        let found = self.store.db.batched_multi_get_cf_opt(family, keys.iter().copied(), false, self.reads);
-        let value = |found: Result<Option<rocksdb::DBPinnableSlice<'_>>, rocksdb::Error>| {
-            Ok(found.map_err(|error| self.store.read_failure(table, error))?.map(|value| value.to_vec()))
-        };
-        found.into_iter().map(value).collect()
-    }
-}
-
-/// A scan with `reads`, which it bounds by `prefix`.
-fn scan(
-    store: &RocksStore,
-    mut reads: ReadOptions,
-    table: TableId,
-    (prefix, start): (&[u8], &[u8]),
-    direction: Direction,
-    visit: Visit<'_>,
-) -> Result<()> {
-    super::check_scan(prefix, start)?;
-    reads.set_total_order_seek(true);
-    reads.set_iterate_lower_bound(prefix);
-    if let Some(end) = super::prefix_end(prefix) {
-        reads.set_iterate_upper_bound(end);
-    }
-    let mut rows = store.db.raw_iterator_cf_opt(store.family(table)?, reads);
-    match direction {
-        Direction::Forward => rows.seek(start),
-        Direction::Reverse => rows.seek_for_prev(start),
-    }
-    while let Some((key, value)) = rows.item() {
-        if !visit(key, value)? {
-            return Ok(());
-        }
-        match direction {
-            Direction::Forward => rows.next(),
-            Direction::Reverse => rows.prev(),
-        }
-    }
-    rows.status().map_err(|error| store.read_failure(table, error))
 }
 
 impl Read for RocksStore {
     fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
-        View { store: self, reads: &self.reads }.get(table, key)
+        self.database.get(&self.reads, table, key)
     }
 
     fn multi_get(&self, table: TableId, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
-        View { store: self, reads: &self.reads }.multi_get(table, keys)
+        self.database.multi_get(&self.reads, table, keys)
     }
 
     fn scan(&self, table: TableId, prefix: &[u8], start: &[u8], direction: Direction, visit: Visit<'_>) -> Result<()> {
-        scan(self, ReadOptions::default(), table, (prefix, start), direction, visit)
-    }
-}
-
-/// One fixed state of a store.
-struct RocksSnapshot<'a> {
-    // Dropped before the snapshot that they name.
-    reads: ReadOptions,
-    snapshot: Snapshot<'a>,
-    store: &'a RocksStore,
-}
-
-impl Read for RocksSnapshot<'_> {
-    fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Value>> {
-        View { store: self.store, reads: &self.reads }.get(table, key)
-    }
-
-    fn multi_get(&self, table: TableId, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
-        View { store: self.store, reads: &self.reads }.multi_get(table, keys)
-    }
-
-    fn scan(&self, table: TableId, prefix: &[u8], start: &[u8], direction: Direction, visit: Visit<'_>) -> Result<()> {
-        let mut reads = ReadOptions::default();
-        reads.set_snapshot(&self.snapshot);
-        scan(self.store, reads, table, (prefix, start), direction, visit)
+        self.database.scan(ReadOptions::default(), table, (prefix, start), direction, visit)
     }
 }
 
 impl Store for RocksStore {
-    fn claim(&self) -> Result<()> {
-        self.claimable.claim()
+    fn claimable(&self) -> &Claimable {
+        &self.database.claimable
     }
 
-    fn release(&self) {
-        self.claimable.release();
-    }
-
-    fn snapshot(&self) -> Box<dyn Read + '_> {
-        let snapshot = self.db.snapshot();
-        let mut reads = ReadOptions::default();
-        reads.set_snapshot(&snapshot);
-        Box::new(RocksSnapshot { reads, snapshot, store: self })
+    fn snapshot(&self) -> Arc<dyn Read> {
+        Arc::new(RocksSnapshot::new(self.database.clone()))
     }
 
     /// Waits for a stall of RocksDB for up to two seconds; `Busy` after that.
@@ -363,7 +264,7 @@ impl Store for RocksStore {
             return Ok(*durable);
         }
         let covered = *self.applied.lock();
-        self.db.flush_wal(true).map_err(|error| self.poison("a sync", error))?;
+        self.database.db.flush_wal(true).map_err(|error| self.poison("a sync", error))?;
         *durable = covered;
         Ok(covered)
     }
@@ -371,16 +272,19 @@ impl Store for RocksStore {
     fn flush(&self, compact: bool) -> Result<()> {
         self.refuse_poisoned()?;
         let before = self.background_errors()?;
-        for table in &self.names {
-            let Some(family) = self.db.cf_handle(table) else { continue };
-            self.db.flush_cf_opt(family, &FlushOptions::default()).map_err(|error| self.poison("a flush", error))?;
+        for table in &self.database.names {
+            let Some(family) = self.database.db.cf_handle(table) else { continue };
+            self.database
+                .db
+                .flush_cf_opt(family, &FlushOptions::default())
+                .map_err(|error| self.poison("a flush", error))?;
         }
         if compact {
             let mut options = CompactOptions::default();
             options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-            for table in &self.names {
-                let Some(family) = self.db.cf_handle(table) else { continue };
-                self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+            for table in &self.database.names {
+                let Some(family) = self.database.db.cf_handle(table) else { continue };
+                self.database.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
             }
         }
         self.refuse_failed_since(before)
@@ -401,16 +305,16 @@ impl Store for RocksStore {
     /// Bytes of the live table files; what is in memory and in the log only does not count.
     fn table_bytes(&self) -> Result<Vec<u64>> {
         let size = |table: &&str| {
-            let family = self.db.cf_handle(table);
-            family.map_or(0, |family| self.db.get_column_family_metadata_cf(family).size)
+            let family = self.database.db.cf_handle(table);
+            family.map_or(0, |family| self.database.db.get_column_family_metadata_cf(family).size)
         };
-        Ok(self.names.iter().map(size).collect())
+        Ok(self.database.names.iter().map(size).collect())
     }
 
     /// Table files are linked, not copied, if `directory` is on the same file system.
     fn checkpoint(&self, directory: &Path) -> Result<()> {
         super::prepare_checkpoint(directory)?;
-        Checkpoint::new(&self.db)
+        Checkpoint::new(&self.database.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(directory))
             .map_err(|error| failure(format!("a checkpoint cannot be written to {}", directory.display()), error))
     }

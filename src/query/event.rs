@@ -61,7 +61,7 @@ pub struct Standing {
     pub parked: bool,
 }
 
-impl Room<'_> {
+impl Room {
     /// What is known of an event by its ID: whether it is stored, and whether it is parked. An outlier can be both.
     ///
     /// # Errors

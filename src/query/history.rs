@@ -55,7 +55,7 @@ pub struct Record {
 /// Summaries that are kept while a history is read.
 const SUMMARIES_MAX: usize = 65_536;
 
-impl Room<'_> {
+impl Room {
     /// Visits every event of the graph in the order of processing; `visit` returns `false` to end.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ impl ParkedInput {
     pub const MAX_INHERITED: usize = 100;
 }
 
-impl View<'_> {
+impl View {
     /// The parked inputs of a room, or of all rooms one by one, in the order of parking; also of rooms that have not begun,
     /// of which nothing but parked inputs is here. Rows: those of the parked inputs, each once, and look-ups of what they lack.
     ///
@@ -133,7 +133,7 @@ impl View<'_> {
     }
 }
 
-impl Room<'_> {
+impl Room {
     /// The inputs of this room that wait for other events, in the order in which they came: [`View::parked`] of it.
     ///
     /// # Errors

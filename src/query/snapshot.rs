@@ -15,9 +15,10 @@ use crate::{
     },
 };
 
-/// A state of a room.
-pub struct Snapshot<'r> {
-    room: &'r Room<'r>,
+/// A state of a room. It keeps the view that it was found in.
+#[derive(Clone)]
+pub struct Snapshot {
+    room: Room,
     snapshot: SnapshotNid,
 }
 
@@ -45,9 +46,9 @@ pub struct Diverged {
     pub there: Since<OwnedEventId>,
 }
 
-impl<'r> Snapshot<'r> {
-    pub(super) fn new(room: &'r Room<'r>, snapshot: SnapshotNid) -> Self {
-        Self { room, snapshot }
+impl Snapshot {
+    pub(super) fn new(room: &Room, snapshot: SnapshotNid) -> Self {
+        Self { room: room.clone(), snapshot }
     }
 
     /// Its token. Equal ones mean equal states.
@@ -63,8 +64,8 @@ impl<'r> Snapshot<'r> {
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
     pub fn get(&self, event_type: &str, state_key: &str) -> Result<Option<OwnedEventId>> {
-        let view = self.room.view;
-        let Some(tuple) = view.engine.interner.find(&*view.read, event_type, state_key)? else { return Ok(None) };
+        let view = &self.room.view;
+        let Some(tuple) = view.engine.interner.find(view.read(), event_type, state_key)? else { return Ok(None) };
         let event = read::get(&self.room.states(), self.snapshot, tuple)?;
         event.map(|event| self.room.event_id(event)).transpose()
     }
@@ -77,10 +78,10 @@ impl<'r> Snapshot<'r> {
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
     pub fn get_many(&self, keys: &[(&str, &str)]) -> Result<Vec<Option<OwnedEventId>>> {
-        let view = self.room.view;
+        let view = &self.room.view;
         let mut tuples = Vec::with_capacity(keys.len());
         for (event_type, state_key) in keys {
-            tuples.push(view.engine.interner.find(&*view.read, event_type, state_key)?);
+            tuples.push(view.engine.interner.find(view.read(), event_type, state_key)?);
         }
         let known: Vec<StateTuple> = tuples.iter().flatten().copied().collect();
         let events = read::get_many(&self.room.states(), self.snapshot, &known)?;
@@ -96,9 +97,9 @@ impl<'r> Snapshot<'r> {
     /// # Errors
     ///
     /// `Corrupt` or `Unavailable`, as for every read; so for each item.
-    pub fn iter(&self) -> Result<StateIter<'r>> {
+    pub fn iter(&self) -> Result<StateIter> {
         let entries = read::collect(&self.room.states(), self.snapshot, None)?;
-        Ok(StateIter { room: self.room, entries: entries.into_iter(), named: Vec::new().into_iter() })
+        Ok(StateIter { room: self.room.clone(), entries: entries.into_iter(), named: Vec::new().into_iter() })
     }
 
     /// The entries of one event type, as [`Snapshot::iter`] gives all. Rows: of the list's blocks only those that can hold
@@ -107,13 +108,13 @@ impl<'r> Snapshot<'r> {
     /// # Errors
     ///
     /// `Corrupt` or `Unavailable`, as for every read; so for each item.
-    pub fn iter_type(&self, event_type: &str) -> Result<StateIter<'r>> {
-        let view = self.room.view;
-        let entries = match view.engine.interner.find_type(&*view.read, event_type)? {
+    pub fn iter_type(&self, event_type: &str) -> Result<StateIter> {
+        let view = &self.room.view;
+        let entries = match view.engine.interner.find_type(view.read(), event_type)? {
             Some(event_type) => read::collect(&self.room.states(), self.snapshot, Some(event_type))?,
             None => Vec::new(),
         };
-        Ok(StateIter { room: self.room, entries: entries.into_iter(), named: Vec::new().into_iter() })
+        Ok(StateIter { room: self.room.clone(), entries: entries.into_iter(), named: Vec::new().into_iter() })
     }
 
     /// All entries, by type and then key, in the order of their UTF-8 bytes. Rows: as for [`Snapshot::iter`].
@@ -155,7 +156,7 @@ impl<'r> Snapshot<'r> {
     /// # Errors
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
-    pub fn is_same_state(&self, other: &Snapshot<'_>) -> Result<bool> {
+    pub fn is_same_state(&self, other: &Snapshot) -> Result<bool> {
         if self.id() == other.id() {
             return Ok(true);
         }
@@ -175,7 +176,7 @@ impl<'r> Snapshot<'r> {
     /// # Errors
     ///
     /// `NotFound` if the other is a state of another room; `Corrupt` or `Unavailable`, as for every read.
-    pub fn diff(&self, other: &Snapshot<'_>) -> Result<Vec<StateChange>> {
+    pub fn diff(&self, other: &Snapshot) -> Result<Vec<StateChange>> {
         self.in_same_room(other)?;
         let found = differences(&self.room.states(), &[self.snapshot, other.snapshot])?;
         let events: Vec<EventNid> = found.iter().flat_map(|found| &found.events).flatten().copied().collect();
@@ -202,7 +203,7 @@ impl<'r> Snapshot<'r> {
     /// # Errors
     ///
     /// `NotFound` if the other is a state of another room; `Corrupt` or `Unavailable`, as for every read.
-    pub fn divergence(&self, other: &Snapshot<'_>) -> Result<Option<Vec<Diverged>>> {
+    pub fn divergence(&self, other: &Snapshot) -> Result<Option<Vec<Diverged>>> {
         self.in_same_room(other)?;
         let found = divergence(&self.room.states(), [self.snapshot, other.snapshot])?;
         let Some(found) = found.map(|found| found.keys) else { return Ok(None) };
@@ -223,7 +224,7 @@ impl<'r> Snapshot<'r> {
         Ok(Some(diverged))
     }
 
-    fn in_same_room(&self, other: &Snapshot<'_>) -> Result<()> {
+    fn in_same_room(&self, other: &Snapshot) -> Result<()> {
         if self.room.row.nid == other.room.row.nid {
             return Ok(());
         }
@@ -237,14 +238,15 @@ impl<'r> Snapshot<'r> {
     ///
     /// `Corrupt` or `Unavailable`, as for every read.
     pub fn summary(&self) -> Result<(Fingerprint, u32)> {
-        let StateSummary { fingerprint, len } = summary(&self.room.states(), self.room, self.snapshot)?;
+        let StateSummary { fingerprint, len } = summary(&self.room.states(), &self.room, self.snapshot)?;
         Ok((fingerprint, len))
     }
 }
 
 /// The entries of a state, named as they are asked for.
-pub struct StateIter<'r> {
-    room: &'r Room<'r>,
+#[derive(Debug)]
+pub struct StateIter {
+    room: Room,
     entries: std::vec::IntoIter<(StateTuple, EventNid)>,
     named: std::vec::IntoIter<StateEntry>,
 }
@@ -252,7 +254,7 @@ pub struct StateIter<'r> {
 /// Entries that are named at once.
 const NAMED_AT_ONCE: usize = 512;
 
-impl StateIter<'_> {
+impl StateIter {
     fn name_more(&mut self) -> Result<()> {
         let page: Vec<(StateTuple, EventNid)> = self.entries.by_ref().take(NAMED_AT_ONCE).collect();
         let ids = self.room.event_ids(&page.iter().map(|entry| entry.1).collect::<Vec<_>>())?;
@@ -266,7 +268,7 @@ impl StateIter<'_> {
     }
 }
 
-impl Iterator for StateIter<'_> {
+impl Iterator for StateIter {
     type Item = Result<StateEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -286,15 +288,21 @@ impl Iterator for StateIter<'_> {
     }
 }
 
-fn sorted(entries: StateIter<'_>) -> Result<Vec<StateEntry>> {
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("id", &self.id()).field("room", &self.room).finish()
+    }
+}
+
+fn sorted(entries: StateIter) -> Result<Vec<StateEntry>> {
     let mut entries = entries.collect::<Result<Vec<_>>>()?;
     entries.sort_unstable();
     Ok(entries)
 }
 
-impl Room<'_> {
+impl Room {
     /// The current state: the resolution of the states after all forward extremities.
-    pub fn current_state(&self) -> Snapshot<'_> {
+    pub fn current_state(&self) -> Snapshot {
         Snapshot::new(self, self.head.current.snapshot)
     }
 
@@ -304,7 +312,7 @@ impl Room<'_> {
     ///
     /// `NotFound` if the token is of another room, of a state that this view does not have yet, or of one that was
     /// collected.
-    pub fn state(&self, id: StateId) -> Result<Snapshot<'_>> {
+    pub fn state(&self, id: StateId) -> Result<Snapshot> {
         if id.room != self.row.nid || id.snapshot.number() > self.head.last_snapshot {
             return Err(Error::not_found(format!("the state is not in the store, or not one of room {}", self.row.id)));
         }
@@ -325,14 +333,14 @@ impl Room<'_> {
     }
 
     pub(super) fn names(&self, tuple: StateTuple) -> Result<(String, String)> {
-        let (event_type, state_key) = self.view.engine.interner.names(&*self.view.read, tuple)?;
+        let (event_type, state_key) = self.view.engine.interner.names(self.view.read(), tuple)?;
         Ok((event_type.to_string(), state_key.to_string()))
     }
 }
 
-impl EntryNames for Room<'_> {
+impl EntryNames for Room {
     fn entry(&self, tuple: StateTuple, event: EventNid) -> Result<Fingerprint> {
-        let (event_type, state_key) = self.view.engine.interner.names(&*self.view.read, tuple)?;
+        let (event_type, state_key) = self.view.engine.interner.names(self.view.read(), tuple)?;
         let identity = self.view.rows().event_identity(&self.row, event)?;
         Ok(Fingerprint::of_entry(&event_type, &state_key, &identity.event_id))
     }

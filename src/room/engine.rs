@@ -12,7 +12,11 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quick_cache::{Weighter, sync::Cache};
 use ruma_common::RoomVersionId;
 
-use super::{due_lists::DueLists, wanted::Wanted};
+use super::{
+    due_lists::DueLists,
+    points::{Point, Points},
+    wanted::Wanted,
+};
 use crate::{
     encoding::{event_key::EventKey, head::RoomHead},
     error::{Error, Result},
@@ -28,7 +32,11 @@ pub struct Engine {
     store: Arc<dyn Store>,
     /// The claim on the store, until the engine is closed. Held for reading while something is written: when the claim is
     /// given back, no write of this engine is under way, and none follows.
-    claim: RwLock<Option<Claim>>,
+    claim: RwLock<Option<Arc<Claim>>>,
+    /// What readers see.
+    points: Points,
+    /// Whether readers see what is not durable yet.
+    shows_unsynced: bool,
     /// Numbers of names.
     pub interner: Interner,
     /// Packs, lists and blocks.
@@ -73,12 +81,14 @@ impl Weighter<(RoomNid, EventNid), Arc<AuthEvent>> for EventWeight {
 
 impl Engine {
     /// Opens the engine on a store that was claimed for it; keeps at most about `memory` bytes of it. The store is given
-    /// back when this fails, by [`Engine::close`], and when the engine is dropped.
-    pub fn open(claim: Claim, memory: usize) -> Result<Self> {
-        let store = claim.clone();
+    /// back when this fails, and after [`Engine::close`], or the end of the engine, once no point of it is held any more.
+    ///
+    /// Readers see only what is durable, unless `shows_unsynced`.
+    pub fn open(claim: Claim, memory: usize, shows_unsynced: bool) -> Result<Self> {
+        let store = (*claim).clone();
         let last_room = Rows::new(&*store).last_room()?;
         let part = memory / 8;
-        Ok(Self {
+        let engine = Self {
             interner: Interner::open(&*store, part)?,
             states: StateCaches::new(part * STATES_SHARE),
             due_lists: DueLists::default(),
@@ -91,8 +101,23 @@ impl Engine {
             last_sequence: AtomicU64::new(0),
             index: std::array::from_fn(|_| Mutex::new(())),
             store,
-            claim: RwLock::new(Some(claim)),
-        })
+            claim: RwLock::new(Some(Arc::new(claim))),
+            points: Points::new(),
+            shows_unsynced,
+        };
+        // What an engine that was closed before had on this store may not be durable yet.
+        engine.sync()?;
+        Ok(engine)
+    }
+
+    /// What readers see now: the newest state of the store that is durable as a whole.
+    pub fn point(&self) -> Arc<Point> {
+        let claim = self.claim.read().clone();
+        match self.points.newest() {
+            Some(point) if !self.shows_unsynced => point,
+            // After the engine was closed nothing is published any more, and nothing changes.
+            _ => self.points.take(&*self.store, claim),
+        }
     }
 
     /// The store.
@@ -113,10 +138,13 @@ impl Engine {
         Ok(sequence)
     }
 
-    /// Makes everything durable that was applied; gives the sequence number up to which all is.
+    /// Makes everything durable that was applied, and shows it to readers; gives the sequence number up to which all is.
     pub fn sync(&self) -> Result<u64> {
-        let _open = self.hold_open()?;
-        self.store.sync()
+        let open = self.hold_open()?;
+        let point = self.points.take(&*self.store, open.clone());
+        let sequence = self.store.sync()?;
+        self.points.publish(point);
+        Ok(sequence)
     }
 
     /// Writes out what the store has in memory, and with `compact` all its tables anew.
@@ -131,23 +159,29 @@ impl Engine {
         self.store.compact(garbage)
     }
 
-    /// Makes everything durable that was applied, and gives the store back; a second call does nothing. Waits for a write
-    /// that is under way; whoever writes later is refused.
+    /// Makes everything durable that was applied, and gives the store back once nobody reads of it any more; a second call
+    /// does nothing. Waits for a write that is under way; whoever writes later is refused.
     pub fn close(&self) -> Result<()> {
-        match self.claim.write().take() {
-            // Dropped after the sync, whether that succeeds or not.
-            Some(claim) => claim.sync().map(|_| ()),
-            None => Ok(()),
+        let Some(claim) = self.claim.write().take() else { return Ok(()) };
+        let synced = claim.sync();
+        self.give_up(&claim);
+        synced.map(|_| ())
+    }
+
+    /// The same without a sync.
+    pub fn release(&self) {
+        if let Some(claim) = self.claim.write().take() {
+            self.give_up(&claim);
         }
     }
 
-    /// Gives the store back without a sync.
-    pub fn release(&self) {
-        drop(self.claim.write().take());
+    fn give_up(&self, claim: &Claim) {
+        claim.holder().close();
+        self.points.close();
     }
 
     /// Keeps the engine open until the answer is dropped.
-    fn hold_open(&self) -> Result<RwLockReadGuard<'_, Option<Claim>>> {
+    fn hold_open(&self) -> Result<RwLockReadGuard<'_, Option<Arc<Claim>>>> {
         let claim = self.claim.read();
         if claim.is_none() {
             return Err(Error::unavailable("the store is closed"));

@@ -129,6 +129,8 @@ impl Engine {
             Place::Compaction => {
                 let garbage: Vec<Garbage> =
                     room_ranges(nid).map(|(table, (start, end))| Garbage { table, start, end, rows: None }).collect();
+                // Readers see the room gone from here on: what they see keeps its bytes, compacted or not.
+                self.sync()?;
                 self.compact(&garbage)?;
                 // Views that were opened before the room was hidden may have put rows back meanwhile.
                 self.forget_rows(nid);

@@ -261,7 +261,7 @@ fn heads(server: &RoomServer, plain: &Plain) -> Result<(), String> {
 }
 
 /// The keys at which a state is not as expected.
-fn unlike(plain: &Plain, state: &Snapshot<'_>, expected: usize) -> Vec<String> {
+fn unlike(plain: &Plain, state: &Snapshot, expected: usize) -> Vec<String> {
     let got: BTreeMap<_, _> = state
         .entries()
         .unwrap()

@@ -26,6 +26,7 @@ mod snapshots;
 #[cfg(feature = "rocksdb")]
 mod stores;
 mod support;
+mod views;
 
 /// A file without its `mod` line is not compiled, and its tests never fail.
 #[test]

@@ -11,7 +11,7 @@ use std::{
 
 use roomserver::{
     ErrorKind, Input, Kind, Limits, Options, Outcome, Result, RoomServer,
-    kv::{Batch, Direction, Garbage, Read, Store, TableId, Value, Visit, memory::MemoryStore},
+    kv::{Batch, Claimable, Direction, Garbage, Read, Store, TableId, Value, Visit, memory::MemoryStore},
     tables::{self, TABLES},
     upkeep::Collect,
 };
@@ -318,15 +318,11 @@ impl Read for Blocking {
 }
 
 impl Store for Blocking {
-    fn claim(&self) -> Result<()> {
-        self.inner.claim()
+    fn claimable(&self) -> &Claimable {
+        self.inner.claimable()
     }
 
-    fn release(&self) {
-        self.inner.release();
-    }
-
-    fn snapshot(&self) -> Box<dyn Read + '_> {
+    fn snapshot(&self) -> Arc<dyn Read> {
         self.inner.snapshot()
     }
 

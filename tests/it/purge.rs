@@ -167,7 +167,7 @@ fn a_view_from_before_a_purge_shows_the_room_as_it_was() {
     .expect("readable");
     assert_eq!(events, old.counts().events);
     let id = old.current_state().id();
-    assert_eq!(new.state(id).err().expect("it is another room's").kind(), ErrorKind::NotFound);
+    assert_eq!(new.state(id).expect_err("it is another room's").kind(), ErrorKind::NotFound);
 }
 
 /// Whether the purge is the caller's or goes on after a crash: nobody would come back to what it left.

@@ -8,13 +8,13 @@ use crate::support::{feed, server, views};
 
 type Plain = BTreeMap<(String, String), String>;
 
-fn plain(state: &Snapshot<'_>) -> Plain {
+fn plain(state: &Snapshot) -> Plain {
     let entries = state.entries().expect("readable").into_iter();
     entries.map(|entry| ((entry.event_type, entry.state_key), entry.event_id.to_string())).collect()
 }
 
 /// The states of a room that differ in number, oldest first; at most so many, evenly taken.
-fn states<'r>(room: &'r Room<'r>, most: usize) -> Vec<Snapshot<'r>> {
+fn states(room: &Room, most: usize) -> Vec<Snapshot> {
     let mut ids = Vec::new();
     room.history(&mut |entry| {
         let event = room.event(entry.event.event_id.as_str()).expect("readable").expect("it is there");
@@ -71,7 +71,7 @@ fn every_answer_about_a_state_follows_from_its_entries() {
 }
 
 /// Their difference, what each set since they parted, and whether they are one state.
-fn compare((a, here): (&Snapshot<'_>, &Plain), (b, there): (&Snapshot<'_>, &Plain)) {
+fn compare((a, here): (&Snapshot, &Plain), (b, there): (&Snapshot, &Plain)) {
     assert_eq!(a.is_same_state(b).expect("readable"), here == there);
     let keys: BTreeSet<_> = here.keys().chain(there.keys()).filter(|key| here.get(*key) != there.get(*key)).collect();
     let found = a.diff(b).expect("readable");

@@ -293,7 +293,7 @@ fn an_event_that_landed_elsewhere_wakes_what_waits_for_it() {
     let format = server.view().rows().room_by_id(ROOM).expect("readable").expect("here").rules.event_id_format;
     let key = EventKey::of(&crowd.wanted.event_id, format).expect("an event ID");
     let entered = server.inputs.lanes().enter(ROOM, |queue| {
-        queue.push_landed(key);
+        queue.push_landed(key, &[]);
         Ok(())
     });
     entered.expect("open");
@@ -302,6 +302,60 @@ fn an_event_that_landed_elsewhere_wakes_what_waits_for_it() {
         move || server.settle().expect("settles")
     });
     assert_eq!(parked(&server), 0);
+    ends_well(&server);
+}
+
+/// Who has an outcome finds decided, and durable, what the input made ready: in its own room, and in others.
+#[test]
+fn a_ticket_is_kept_when_all_that_its_input_made_ready_is_durable() {
+    for fails in [false, true] {
+        let crowd = Crowd::new(200);
+        let store = Hooked::new();
+        let server = Arc::new(RoomServer::open_on(store.clone(), &Options::default()).expect("opens"));
+        let (other, create) = beginning(0);
+        accepted(&server, &create);
+        crowd.park(&server);
+        // Another room waits for the last of those that wait.
+        let mut author = Author::new(Box::leak(other.clone().into_boxed_str()));
+        let last = crowd.waiting.last().expect("some");
+        let waits = author.write(ALICE, message("waits"), &[&create], &[&create, last]);
+        assert!(matches!(submit(&server, live(&waits)), Ok(Outcome::Parked(_))));
+        if fails {
+            // Not now, but soon.
+            let asked = AtomicUsize::new(0);
+            store.on_write(move |_| if asked.fetch_add(1, Ordering::AcqRel) % 5 == 3 { Err(busy()) } else { Ok(()) });
+        }
+        submit(&server, live(&crowd.wanted)).expect("decided");
+        assert_eq!(parked(&server), 0);
+        let view = server.view();
+        let decided = view.room(&other).expect("readable").expect("here").event(&waits.event_id).expect("readable");
+        assert!(decided.expect("decided").reason.expect("it is refused").contains("another room"));
+        assert_eq!(rows(&store.inner.drop_unsynced(), PARKED), []);
+        drop(view);
+        ends_well(&server);
+    }
+}
+
+/// A view shows only what a power loss cannot take back.
+#[test]
+fn what_is_not_durable_is_not_shown() {
+    let store = Hooked::new();
+    let server = Arc::new(RoomServer::open_on(store.clone(), &Options::default()).expect("opens"));
+    let base = Author::new(ROOM).base();
+    accepted(&server, &base[0]);
+    *store.before_sync.write() = Some(Arc::new(|()| Err(busy())));
+    assert_eq!(kind_of(submit(&server, live(&base[1]))), ErrorKind::Busy);
+    let shown = || {
+        let view = server.view();
+        let room = view.room(ROOM).expect("readable").expect("here");
+        room.event(&base[1].event_id).expect("readable").is_some()
+    };
+    assert!(!rows(&store.inner, crate::tables::EVENT_ROWS)[1..].is_empty(), "it is applied");
+    assert!(!shown(), "and not durable");
+    *store.before_sync.write() = None;
+    let again = submit(&server, live(&base[1]));
+    assert!(matches!(again, Ok(Outcome::Duplicate { .. })), "{again:?}");
+    assert!(shown());
     ends_well(&server);
 }
 

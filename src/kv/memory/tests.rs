@@ -135,13 +135,13 @@ fn a_call_that_is_refused_once_poisons_nothing() {
 fn clones_are_handles_of_one_store() {
     let store = MemoryStore::open(TABLES);
     let other = store.clone();
-    store.claim().unwrap();
-    assert_eq!(other.claim().unwrap_err().kind(), ErrorKind::Unavailable);
+    store.claimable().claim().unwrap();
+    assert_eq!(other.claimable().claim().unwrap_err().kind(), ErrorKind::Unavailable);
     for new in [store.reopen(), store.drop_unsynced()] {
-        new.claim().unwrap();
+        new.claimable().claim().unwrap();
     }
-    other.release();
-    store.claim().unwrap();
+    other.claimable().release();
+    store.claimable().claim().unwrap();
     assert_eq!(put(&store, b"1", b"").unwrap(), 1);
     assert_eq!(put(&other, b"2", b"").unwrap(), 2);
     assert_eq!(rows(&store), rows(&other));

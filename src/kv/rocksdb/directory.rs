@@ -64,15 +64,17 @@ pub(super) fn has_data(directory: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// Makes the directory if it is not there and locks it, until the file is dropped; `Unavailable` if it is locked.
-pub(super) fn lock(directory: &Path) -> Result<File> {
+/// Makes the directory if it is not there and locks it, until the file is dropped. `Unavailable` if it is locked; `obstacle`
+/// tells what this process knows of why.
+pub(super) fn lock(directory: &Path, obstacle: &dyn Fn(&Path) -> Option<String>) -> Result<File> {
     fs::create_dir_all(directory).map_err(|error| unavailable(directory, error))?;
     let open = File::options().create(true).truncate(false).write(true).open(directory.join(LOCK));
     let file = open.map_err(|error| unavailable(directory, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::unavailable(format!("the store in {} is open already", directory.display())))
+            let why = obstacle(directory).map(|why| format!(": {why}")).unwrap_or_default();
+            Err(Error::unavailable(format!("the store in {} is open already{why}", directory.display())))
         }
         Err(TryLockError::Error(error)) => Err(unavailable(directory, error)),
     }

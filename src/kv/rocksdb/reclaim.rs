@@ -46,7 +46,7 @@ impl RocksStore {
 
     /// Compacts the parts of one table that are worth it.
     pub(super) fn reclaim(&self, table: TableId, parts: &[&Garbage]) -> Result<()> {
-        let family = self.family(table)?;
+        let family = self.database.family(table)?;
         let mut parts: Vec<&Garbage> = parts.iter().copied().filter(|part| part.start < part.end).collect();
         // No more than what the parts hold can come back, and to ask how much that is costs a look at the index.
         if self.sizes(family, &parts).iter().sum::<u64>() < least(&parts) {
@@ -82,20 +82,21 @@ impl RocksStore {
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
         options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        self.db.compact_range_cf_opt(family, Some(start), Some(end), &options);
+        self.database.db.compact_range_cf_opt(family, Some(start), Some(end), &options);
         self.refuse_failed_since(before)
     }
 
     /// About how many bytes each part takes in table files, garbage included.
     fn sizes(&self, family: &ColumnFamily, parts: &[&Garbage]) -> Vec<u64> {
         let ranges: Vec<Range<'_>> = parts.iter().map(|part| Range::new(&part.start, &part.end)).collect();
-        if ranges.is_empty() { Vec::new() } else { self.db.get_approximate_sizes_cf(family, &ranges) }
+        if ranges.is_empty() { Vec::new() } else { self.database.db.get_approximate_sizes_cf(family, &ranges) }
     }
 
     /// The files of a table, those of level 0 among them.
     fn files(&self, table: TableId) -> Result<Vec<LiveFile>> {
-        let name = self.names.get(usize::from(table.0)).copied().unwrap_or_default();
-        let files = self.db.live_files().map_err(|error| failure("the table files cannot be listed", error))?;
+        let name = self.database.names.get(usize::from(table.0)).copied().unwrap_or_default();
+        let files =
+            self.database.db.live_files().map_err(|error| failure("the table files cannot be listed", error))?;
         Ok(files.into_iter().filter(|file| file.column_family_name == name).collect())
     }
 }
@@ -142,5 +143,5 @@ pub(super) fn count_written(database: &mut Options) {
 
 /// Refuses garbage of a table that is not there.
 pub(super) fn check_tables(store: &RocksStore, garbage: &[Garbage]) -> Result<(), Error> {
-    garbage.iter().try_for_each(|part| store.family(part.table).map(|_| ()))
+    garbage.iter().try_for_each(|part| store.database.family(part.table).map(|_| ()))
 }

@@ -310,14 +310,14 @@ fn after_a_failed_flush_only_reads_go_on() {
 fn a_stall_makes_busy_and_does_not_poison() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).unwrap();
-    let family = store.db.cf_handle("left").unwrap();
+    let family = store.database.db.cf_handle("left").unwrap();
     let limits = |compact_at: &str, stop_at: &str| {
         let options = [
             ("level0_file_num_compaction_trigger", compact_at),
             ("level0_slowdown_writes_trigger", stop_at),
             ("level0_stop_writes_trigger", stop_at),
         ];
-        store.db.set_options_cf(family, &options).unwrap();
+        store.database.db.set_options_cf(family, &options).unwrap();
     };
     limits("100", "100");
     for key in [b"1", b"2", b"3"] {

@@ -17,7 +17,7 @@ use super::{MAX_BYTES, bytes_of};
 use crate::{
     ErrorKind, FirstVerdict, Input, Kind, Outcome, ParkedInput, Result, RoomServer, Ticket,
     encoding::{event_key::EventKey, json::Json, pdu::CanonicalEvent},
-    kv::{self, Batch, Direction, Garbage, Read, Store, TableId, Visit, memory::MemoryStore},
+    kv::{self, Batch, Claimable, Direction, Garbage, Read, Store, TableId, Visit, memory::MemoryStore},
     room::{
         drive::Driving,
         writer::{Processed, RoomWriter},
@@ -323,15 +323,11 @@ impl Read for ReadsOfParked {
 }
 
 impl Store for ReadsOfParked {
-    fn claim(&self) -> Result<()> {
-        self.inner.claim()
+    fn claimable(&self) -> &Claimable {
+        self.inner.claimable()
     }
 
-    fn release(&self) {
-        self.inner.release();
-    }
-
-    fn snapshot(&self) -> Box<dyn Read + '_> {
+    fn snapshot(&self) -> Arc<dyn Read> {
         self.inner.snapshot()
     }
 

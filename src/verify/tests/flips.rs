@@ -56,7 +56,7 @@ impl Answers {
         Ok(answers)
     }
 
-    fn rooms(&mut self, view: &View<'_>) -> Result<()> {
+    fn rooms(&mut self, view: &View) -> Result<()> {
         for room in view.rooms()? {
             self.room(&room)?;
         }
@@ -73,7 +73,7 @@ impl Answers {
         Ok(())
     }
 
-    fn room(&mut self, room: &Room<'_>) -> Result<()> {
+    fn room(&mut self, room: &Room) -> Result<()> {
         self.add((room.id(), room.version(), room.counts(), room.snapshots(), room.extremities()?));
         self.add((room.current_summary(), room.member_counts()?));
         self.add(room.parked()?);
@@ -97,7 +97,7 @@ impl Answers {
         Ok(())
     }
 
-    fn state(&mut self, state: &crate::query::Snapshot<'_>) -> Result<()> {
+    fn state(&mut self, state: &crate::query::Snapshot) -> Result<()> {
         let entries = state.entries()?;
         for entry in &entries {
             assert_eq!(state.get(&entry.event_type, &entry.state_key)?.as_ref(), Some(&entry.event_id));
