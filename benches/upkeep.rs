@@ -7,7 +7,8 @@
 //!
 //! `-- --quick` leaves out the largest store; `-- --only 100` takes one size.
 //!
-//! Each room has 26 events, forks among them, so that some have states that no event took. The store is compacted in full
+//! Each room has 26 events, forks among them, and four at the end that are rejected, which nothing follows. First a collection
+//! that finds nothing looks at all rooms, then one frees the rejected events of each. The store is compacted in full
 //! before the collection and before the purges. Bytes are what flushes and compactions wrote into table files, with a last
 //! flush of what was left in memory, as a store that goes on pays it; the write-ahead log is not counted.
 
@@ -25,19 +26,21 @@ use std::{sync::Arc, time::Instant};
 
 use roomserver::{
     Durability, Error, ErrorKind, Input, Options, Result, RoomServer,
-    generate::{Forks, Room, Spec, direct::Direct},
+    generate::{Room, Spec, TRUNK, direct::Direct},
     kv::{
         Store,
         rocksdb::{RocksOptions, RocksStore},
     },
     tables::specs,
-    upkeep::Collect,
+    upkeep::{Collect, Freed},
 };
 
 use self::report::{Arguments, Table, percentile};
 
 const SIZES: [u32; 3] = [100, 1_000, 10_000];
 const EVENTS: usize = 26;
+/// Events at the end of each room that are rejected.
+const REFUSED: usize = 4;
 /// Rooms that are purged, one after the other.
 const PURGES: usize = 21;
 
@@ -68,9 +71,15 @@ fn measure(rooms: u32, table: &mut Table) -> Result<()> {
     let before = written(&store);
     let start = Instant::now();
     let freed = server.gc(&Collect::default(), &mut |_| {})?;
+    let looked = start.elapsed();
+    assert_eq!(freed, Freed::default(), "there is nothing that no event reaches");
+    let start = Instant::now();
+    let freed = server.gc(&Collect { refused: true, ..Collect::default() }, &mut |_| {})?;
     let gc = start.elapsed();
+    assert_eq!(freed.events, u64::from(rooms) * REFUSED as u64, "{freed:?}");
     store.flush(false)?;
     let after_gc = written(&store);
+    let left: u64 = store.table_bytes()?.iter().sum();
 
     store.flush(true)?;
     let before_purges = written(&store);
@@ -86,7 +95,9 @@ fn measure(rooms: u32, table: &mut Table) -> Result<()> {
     table.row(vec![
         ("rooms", rooms.into()),
         ("bytes", bytes.into()),
-        ("snapshots_freed", freed.snapshots.into()),
+        ("looked_ms", u64::try_from(looked.as_millis()).unwrap_or(u64::MAX).into()),
+        ("events_freed", freed.events.into()),
+        ("bytes_left", left.into()),
         ("gc_ms", u64::try_from(gc.as_millis()).unwrap_or(u64::MAX).into()),
         ("gc_flushed", (after_gc[0] - before[0]).into()),
         ("gc_compacted", (after_gc[1] - before[1]).into()),
@@ -106,15 +117,25 @@ fn written(store: &RocksStore) -> [u64; 2] {
 /// Fills a store with rooms; gives their IDs.
 fn fill(store: &Arc<RocksStore>, rooms: u32) -> Result<Vec<String>> {
     let engine = Direct::open(store.clone(), Options::default().memory)?;
-    let forks = Some(Forks { every: 4, length: 3, lines: 2 });
     let mut ids = Vec::new();
     for number in 0..rooms {
-        let spec = Spec { members: 5, state_per_mille: 300, seed: u64::from(number) + 1, forks, ..Spec::default() };
+        let spec = Spec { members: 5, seed: u64::from(number) + 1, ..Spec::default() };
         let mut room = Room::new(Spec { first_user: number % 1_000, ..spec })?;
         let mut writer = engine.begin(room.id(), room.version())?;
         let mut events = room.starting_state();
-        while events.len() < EVENTS {
-            events.push(room.next_event());
+        let alice = room.creator();
+        while events.len() + 3 <= EVENTS - REFUSED {
+            room.fork(2);
+            events.extend([room.topic(0), room.message(1, alice), room.merge(alice)]);
+        }
+        while events.len() < EVENTS - REFUSED {
+            events.push(room.message(TRUNK, alice));
+        }
+        // Of users that are not in the room.
+        room.fork(REFUSED as u32);
+        for line in 0..REFUSED {
+            let stranger = room.new_user();
+            events.push(room.message(line, stranger));
         }
         for event in events {
             writer.process(&Input::new(event.pdu))?;
