@@ -234,10 +234,10 @@ pub trait Store: Read + 'static {
     /// is claimed by nobody.
     fn claimable(&self) -> &Claimable;
 
-    /// A consistent view of the state as it is now, which later writes do not change.
+    /// The state as it is now, whole, which later writes do not change.
     ///
-    /// It keeps what it reads: the store's files are given back when the store and all its views are dropped, and what was
-    /// deleted since takes room as long as a view shows it.
+    /// It keeps what it reads: the store's files are given back when the store and all its snapshots are dropped, and what
+    /// was deleted since takes room as long as one of them has it.
     fn snapshot(&self) -> Arc<dyn Read>;
 
     /// Applies a batch and gives its sequence number; it is durable after the next [`sync`](Store::sync).

@@ -4,8 +4,10 @@
 //! It is to a Rust homeserver what the RoomServer component is to Dendrite, as a library on RocksDB. It has no network, no
 //! signing keys and no async runtime: the host checks signatures, fetches what [parked](Parked) events lack, and submits.
 //!
-//! - [`RoomServer`] opens a store and takes [`Input`]s; a [`Ticket`] tells each one's [`Outcome`] once it is durable.
-//! - [`RoomServer::view`] reads rooms, events and states through one consistent snapshot: see [`query`].
+//! - [`RoomServer`] opens a store and takes [`Input`]s; a [`Ticket`] tells each one's [`Outcome`] once it, and what it made
+//!   ready, is durable.
+//! - [`RoomServer::view`] reads rooms, events and states through one consistent, durable view, which can be kept: see
+//!   [`query`].
 //! - [`upkeep`] gives bytes back: purges of rooms, and garbage collection.
 //! - [`kv`] is the store underneath: RocksDB, memory, or a host's own.
 //!

@@ -20,7 +20,11 @@ use crate::{
     error::{Error, Result},
     ids::{EventNid, SnapshotNid},
     kv::Read,
-    room::{engine::Engine, outcome::StateId, points::Point},
+    room::{
+        engine::Engine,
+        outcome::StateId,
+        points::{Kept, Point},
+    },
     state::source::StoredStates,
     tables::{current::Membership, interning::member_type, rooms, rows::Rows},
 };
@@ -29,11 +33,14 @@ pub use crate::{state::difference::Since, tables::parked::Role};
 /// One consistent state of the store. Cloning it costs nothing, and it can be kept, also beyond the end of the engine: it
 /// shows what it showed.
 ///
-/// While it is kept, what was deleted since takes room on the medium, and the store is not given back.
+/// While it is kept, what was deleted since takes room on the medium, the store is not given back, and the engine's caches
+/// stay in memory.
 #[derive(Clone)]
 pub struct View {
     engine: Arc<Engine>,
-    point: Arc<Point>,
+    // Dropped before what keeps the store.
+    point: Point,
+    _kept: Option<Arc<Kept>>,
 }
 
 /// A room, as one view has it. It keeps its view.
@@ -64,7 +71,8 @@ pub struct MemberCounts {
 
 impl View {
     pub(crate) fn new(engine: &Arc<Engine>) -> Self {
-        Self { engine: engine.clone(), point: engine.point() }
+        let (point, kept) = engine.point();
+        Self { engine: engine.clone(), point, _kept: kept.map(Arc::new) }
     }
 
     fn read(&self) -> &dyn Read {

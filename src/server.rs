@@ -16,6 +16,7 @@ use crate::{
     room::{
         engine::{Engine, MEMORY_DEFAULT},
         outcome::Input,
+        points::Shows,
     },
     tables::{META, rows::corrupt},
 };
@@ -53,8 +54,8 @@ impl Default for Options {
 
 /// A room engine on one store.
 ///
-/// Share it between threads by reference or [`Arc`]. It is the only one on its store until it is closed. Dropping it closes
-/// it, but for the last sync.
+/// Share it between threads by reference or [`Arc`]. It is the only one on its store until it is closed and its last
+/// [`View`] is dropped. Dropping it closes it, but for the last sync.
 pub struct RoomServer {
     pub(crate) engine: Arc<Engine>,
     pub(crate) inputs: Inputs,
@@ -95,12 +96,16 @@ impl RoomServer {
     /// # Errors
     ///
     /// As for [`RoomServer::open`]; `Unavailable` too if another engine is open on the store, through this handle or
-    /// another one. Whatever the error, the store can be opened on again.
+    /// another one, or one that was closed and of which a view is open. `Busy` if the store cannot sync now. Whatever the
+    /// error, the store can be opened on again.
     pub fn open_on(store: Arc<dyn Store>, options: &Options) -> Result<Self> {
         let claim = Claim::new(store)?;
         check_format(&**claim)?;
-        let shows_unsynced = options.durability == Durability::Buffered;
-        let engine = Arc::new(Engine::open(claim, options.memory, shows_unsynced)?);
+        let shows = match options.durability {
+            Durability::Synced => Shows::Durable,
+            Durability::Buffered => Shows::Newest,
+        };
+        let engine = Arc::new(Engine::open(claim, options.memory, shows)?);
         // Threads that were started before something failed may still hold the engine.
         Self::start(&engine, options).inspect_err(|_| engine.release())
     }
@@ -144,8 +149,8 @@ impl RoomServer {
     /// # Errors
     ///
     /// `Busy` if the store refuses to write, so that parked inputs which are ready cannot be decided now, or a purge cannot
-    /// go on: inputs are tried again with the next input of their room, and when this is called again. `Unavailable` if the store cannot be synced,
-    /// and after [`RoomServer::close`].
+    /// go on: inputs are tried again with the next input of their room, and when this is called again. `Unavailable` if the
+    /// store cannot be synced, and after [`RoomServer::close`].
     pub fn settle(&self) -> Result<()> {
         let settled = self.inputs.settle();
         let purged = self.purger.settle();
@@ -205,7 +210,7 @@ impl RoomServer {
     }
 
     /// Ends the engine: inputs that wait are answered with `Unavailable`, everything that was decided becomes durable, and
-    /// the store is given back, so that it can be opened on again.
+    /// the store is given back, once the last view of it is dropped: then it can be opened on again.
     ///
     /// Nothing is written through this engine afterwards: what is under way in other threads, a collection of garbage or a
     /// purge too, ends after the step at hand. Views go on reading. A second call does nothing.
@@ -242,7 +247,7 @@ impl Drop for RoomServer {
     fn drop(&mut self) {
         self.inputs.close();
         self.purger.close();
-        // Whatever still holds the engine, the store can be opened on again.
+        // Whatever still holds the engine, the store can be opened on again, once no view of it is open.
         self.engine.release();
     }
 }

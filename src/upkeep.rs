@@ -147,8 +147,8 @@ impl RoomServer {
     /// Rooms go on meanwhile: a room's queue waits for a step at most, some milliseconds. What was done stays done if the
     /// process ends. One collection at a time. `progress` is called after each step.
     ///
-    /// Reads the event rows, packs and lists of each room; writes nothing in a room with nothing to collect. At the end the
-    /// store compacts, once for all rooms, the parts of its tables of which much is garbage; the rest comes back when the
+    /// Reads the event rows, packs and lists of each room; writes nothing in a room with nothing to collect. At the end what
+    /// was done is made durable, and views show it; then the store compacts, once for all rooms, the parts of its tables of which much is garbage; the rest comes back when the
     /// store rewrites those parts anyway. [`RoomServer::disk_bytes`] tells what came back.
     ///
     /// A collection of all rooms goes on after a room that is in quarantine or damaged, and tells of it in
@@ -165,7 +165,8 @@ impl RoomServer {
         let mut collected = GarbageRanges::default();
         let freed = self.collect_rooms(&rooms, scope, collect.room.is_some(), &mut collected, progress);
         // What was deleted before an error takes room on the medium all the same, and nobody would tell of it later.
-        let compacted = self.engine.sync().and_then(|_| self.engine.compact(&collected.garbage()));
+        let synced = until_taken(&|| false, || self.engine.sync());
+        let compacted = synced.and_then(|_| self.engine.compact(&collected.garbage()));
         let freed = freed?;
         compacted?;
         Ok(freed)
@@ -248,7 +249,9 @@ impl RoomServer {
     }
 
     fn is_gone(&self, room: &Room) -> Result<bool> {
-        Ok(self.view().rows().room_by_id(&room.id)?.is_none_or(|now| now.nid != room.nid))
+        // As it is now: a room that was just hidden is not gone yet for those who read.
+        let newest = self.engine.store().snapshot();
+        Ok(Rows::new(&*newest).room_by_id(&room.id)?.is_none_or(|now| now.nid != room.nid))
     }
 
     fn collect_room(

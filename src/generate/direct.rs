@@ -36,7 +36,7 @@ impl Direct {
     ///
     /// `Corrupt` or `Unavailable`, as for every read; `Unavailable` if an engine is open on the store.
     pub fn open(store: Arc<dyn Store>, memory: usize) -> Result<Self> {
-        let engine = Arc::new(Engine::open(Claim::new(store)?, memory, true)?);
+        let engine = Arc::new(Engine::open(Claim::new(store)?, memory, crate::room::points::Shows::Newest)?);
         Ok(Self { _list_builder: ListBuilder::start(engine.clone())?, engine })
     }
 

@@ -1,11 +1,15 @@
 //! The thread that syncs, and tells outcomes: one sync for all that wait for it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::{
     gauge::Counted,
@@ -14,7 +18,7 @@ use super::{
     ticket::Promise,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     room::{engine::Engine, outcome::Outcome},
 };
 
@@ -22,10 +26,10 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Durability {
-    /// An outcome is told only after its batch is on stable storage.
+    /// An outcome is told, and its event shown by views, only after its batch is on stable storage.
     #[default]
     Synced,
-    /// An outcome is told when its batch is applied: a power loss can take it back. For imports that can be repeated.
+    /// An outcome is told when its batch is applied, and views show what is applied: a power loss can take it back. For imports that can be repeated.
     Buffered,
 }
 
@@ -46,13 +50,18 @@ struct Done {
 
 /// An outcome that is told once all that its input made ready is decided, and durable with it.
 ///
-/// Whoever still has something of that to decide holds it; the last one that drops it has it told.
+/// Each room that still has something of that to decide holds it; the last one that drops it has it told. So it is told with
+/// less decided if a room lets go of its parked inputs: since the store refuses, or the room is in quarantine or was purged,
+/// or the engine closes.
 pub(super) struct Reply {
-    tell: Option<(Waiter, Result<Outcome>)>,
+    told: Option<(Waiter, Outcome)>,
     /// The last batch that must be durable before.
     sequence: AtomicU64,
     messages: Sender<Message>,
 }
+
+/// Replies, each once, by a number of its own: a room may get one from several others, and again.
+pub(super) type Replies = BTreeMap<u64, Arc<Reply>>;
 
 impl Reply {
     /// It is told only after the batch of this number is durable, too.
@@ -63,9 +72,8 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        let done = Done { sequence: self.sequence.load(Ordering::Acquire), tell: self.tell.take() };
-        // Once the thread that tells has ended, the message comes back and is dropped: its waiter is told so.
-        let _gone = self.messages.send(Message::Done(done));
+        let tell = self.told.take().map(|(waiter, outcome)| (waiter, Ok(outcome)));
+        send(&self.messages, Message::Done(Done { sequence: self.sequence.load(Ordering::Acquire), tell }));
     }
 }
 
@@ -79,6 +87,8 @@ pub(super) struct Completion {
     // What lies in the channel is bounded: by the gauge, which counts an input until its outcome is told, and by the
     // slices in which parked inputs are decided, each of which sends one message.
     messages: Sender<Message>,
+    /// How many replies there were.
+    replies: AtomicU64,
     threads: Threads,
 }
 
@@ -98,46 +108,68 @@ impl Completion {
     /// Starts the thread.
     pub(super) fn start(engine: Arc<Engine>, durability: Durability) -> Result<Self> {
         let (messages, received) = unbounded();
-        let completion = Self { messages, threads: Threads::default() };
+        let completion = Self { messages, replies: AtomicU64::new(0), threads: Threads::default() };
         completion.threads.spawn("roomserver-sync", move || run(&engine, durability, &received))?;
         Ok(completion)
     }
 
-    /// Tells an outcome once the batch of this number is durable.
-    pub(super) fn tell(&self, waiter: Waiter, result: Result<Outcome>, sequence: u64) {
-        self.send(Message::Done(Done { sequence, tell: Some((waiter, result)) }));
+    /// Tells that an input was not taken.
+    pub(super) fn refuse(&self, waiter: Waiter, error: Error) {
+        send(&self.messages, Message::Done(Done { sequence: 0, tell: Some((waiter, Err(error))) }));
     }
 
-    /// An outcome that is told once the answer is dropped everywhere, and the batch of this number is durable.
-    pub(super) fn reply(&self, waiter: Waiter, outcome: Outcome, sequence: u64) -> Arc<Reply> {
-        let (tell, messages) = (Some((waiter, Ok(outcome))), self.messages.clone());
-        Arc::new(Reply { tell, sequence: AtomicU64::new(sequence), messages })
+    /// An outcome that is told once what this returns is dropped everywhere, and the batch of this number is durable; with
+    /// its number among all replies.
+    pub(super) fn reply(&self, waiter: Waiter, outcome: Outcome, sequence: u64) -> (u64, Arc<Reply>) {
+        let number = self.replies.fetch_add(1, Ordering::Relaxed);
+        let (told, messages) = (Some((waiter, outcome)), self.messages.clone());
+        (number, Arc::new(Reply { told, sequence: AtomicU64::new(sequence), messages }))
     }
 
     /// Makes everything durable up to the batch of this number, though nobody waits for it.
     pub(super) fn make_durable(&self, sequence: u64) {
-        self.send(Message::Done(Done { sequence, tell: None }));
+        send(&self.messages, Message::Done(Done { sequence, tell: None }));
     }
 
     /// Ends the thread once it has told all that was done.
     pub(super) fn close(&self) {
-        self.send(Message::Stop);
+        send(&self.messages, Message::Stop);
         self.threads.join();
-    }
-
-    fn send(&self, message: Message) {
-        // Once the thread has ended, a message that comes back is dropped: its waiter is told so.
-        let _gone = self.messages.send(message);
     }
 }
 
+fn send(messages: &Sender<Message>, message: Message) {
+    // Once the thread has ended, a message that comes back is dropped: its waiter is told so.
+    let _gone = messages.send(message);
+}
+
+/// How far the store is durable.
+#[derive(Default)]
+struct Synced {
+    /// All batches up to this one are.
+    durable: u64,
+    /// The last batch that was to be made durable, and that the store refused to sync; 0 if there is none. Nobody may ask
+    /// for it again, and until it is durable no reader sees it.
+    owed: u64,
+}
+
+/// After so long a sync is tried again that the store refused.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// Syncs and tells outcomes, round after round, until told to stop.
 fn run(engine: &Engine, durability: Durability, messages: &Receiver<Message>) {
-    let mut durable = 0;
+    let mut synced = Synced::default();
     let mut stopping = false;
-    while !stopping && let Ok(first) = messages.recv() {
+    while !stopping {
+        let first = match synced.owed {
+            0 => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            _ => messages.recv_timeout(AGAIN),
+        };
+        if let Err(RecvTimeoutError::Disconnected) = first {
+            return;
+        }
         let mut round = Vec::new();
-        for message in std::iter::once(first).chain(messages.try_iter()) {
+        for message in first.into_iter().chain(messages.try_iter()) {
             match message {
                 Message::Done(done) => round.push(done),
                 Message::Stop => stopping = true,
@@ -145,18 +177,23 @@ fn run(engine: &Engine, durability: Durability, messages: &Receiver<Message>) {
         }
         // Without this, a panic would end the thread, and all later tickets would wait for ever. Those of this round that
         // have no outcome yet are dropped by it, and told so.
-        if let Err(panic) = guarded(|| finish(engine, durability, &mut durable, round)) {
+        if let Err(panic) = guarded(|| finish(engine, durability, &mut synced, round)) {
             harmless(|| tracing::error!(panic, "the thread that tells outcomes panicked and goes on"));
         }
     }
 }
 
-fn finish(engine: &Engine, durability: Durability, durable: &mut u64, round: Vec<Done>) {
-    let wanted = round.iter().map(|done| done.sequence).max().unwrap_or(0);
+fn finish(engine: &Engine, durability: Durability, synced: &mut Synced, round: Vec<Done>) {
+    let wanted = round.iter().map(|done| done.sequence).max().unwrap_or(0).max(synced.owed);
     let mut failure = None;
-    if durability == Durability::Synced && wanted > *durable {
+    if durability == Durability::Synced && wanted > synced.durable {
+        synced.owed = 0;
         match guarded(|| engine.sync()) {
-            Ok(Ok(sequence)) => *durable = sequence,
+            Ok(Ok(sequence)) => synced.durable = sequence,
+            Ok(Err(error)) if error.kind() == ErrorKind::Busy => {
+                synced.owed = wanted;
+                failure = Some(error);
+            }
             Ok(Err(error)) => failure = Some(error),
             Err(panic) => failure = Some(Error::internal(format!("the store panicked while it synced: {panic}"))),
         }
@@ -164,7 +201,7 @@ fn finish(engine: &Engine, durability: Durability, durable: &mut u64, round: Vec
     for Done { sequence, tell } in round {
         let Some((waiter, result)) = tell else { continue };
         waiter.tell(match &failure {
-            Some(error) if sequence > *durable => Err(error.duplicate()),
+            Some(error) if sequence > synced.durable => Err(error.duplicate()),
             _ => result,
         });
     }

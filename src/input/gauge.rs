@@ -44,8 +44,8 @@ pub(super) struct Gauge {
 #[derive(Default)]
 struct Count {
     waiting: Backpressure,
-    /// Lanes that wait for a thread of the pool or are with one. They are counted beside the inputs since work may go on
-    /// after the last outcome was told: parked inputs that the last event woke are decided then.
+    /// Lanes that wait for a thread of the pool or are with one. They are counted beside the inputs since work may go on for
+    /// which no outcome waits: what is looked at after an open, a release or a refusal.
     lanes: usize,
 }
 

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    completion::{Completion, Reply, Waiter},
+    completion::{Completion, Replies, Waiter},
     event::ReadInput,
     gauge::{AtWork, Gauge},
 };
@@ -50,7 +50,7 @@ pub(super) struct Queue {
     /// Events that landed in other rooms, for which parked inputs of this one wait.
     landed: BTreeSet<EventKey>,
     /// Whom to tell once those inputs are decided.
-    replies: Vec<Arc<Reply>>,
+    replies: Replies,
     /// Whether all parked inputs of the room are to be looked at.
     everything: bool,
     /// Why the room takes no inputs.
@@ -70,11 +70,11 @@ pub(super) struct Desk {
     /// Parked inputs that are still to be looked at. They come before the next event of the queue.
     pub(super) driving: Driving,
     /// Whom to tell once nothing is to be driven any more.
-    pub(super) replies: Vec<Arc<Reply>>,
+    pub(super) replies: Replies,
     /// How often in a row the store refused to write what is to be driven.
     pub(super) refusals: u32,
-    /// The sequence number of the last batch written for parked inputs. No ticket waits for it, so the end of the turn must
-    /// ask for its sync.
+    /// The sequence number of the last batch written for parked inputs. After an open or a release no ticket waits for it, so
+    /// the end of the turn must ask for its sync.
     pub(super) driven: u64,
     /// An event that was being stored when something panicked. It may be stored, so the rooms that wait for it are woken.
     pub(super) landing: Option<Landed>,
@@ -134,7 +134,7 @@ impl Lane {
             bytes: 0,
             works: VecDeque::new(),
             landed: BTreeSet::new(),
-            replies: Vec::new(),
+            replies: Replies::new(),
             everything: false,
             quarantine: None,
             desk: Some(Box::default()),
@@ -190,11 +190,11 @@ impl Queue {
 
     /// An event has landed in another room, for which parked inputs of this one wait; `replies` are told when these are
     /// decided.
-    pub(super) fn push_landed(&mut self, key: EventKey, replies: &[Arc<Reply>]) {
+    pub(super) fn push_landed(&mut self, key: EventKey, replies: &Replies) {
         // When a quarantine ends, all parked inputs are looked at.
         if self.quarantine.is_none() {
             self.landed.insert(key);
-            self.replies.extend_from_slice(replies);
+            self.replies.extend(replies.iter().map(|(number, reply)| (*number, reply.clone())));
         }
     }
 
@@ -245,6 +245,12 @@ impl Queue {
         let event = self.events.pop_front()?;
         self.bytes = self.bytes.saturating_sub(event.read.bytes);
         Some(Job::Event(event))
+    }
+
+    /// How many replies wait here.
+    #[cfg(test)]
+    pub(super) fn replies(&self) -> usize {
+        self.replies.len()
     }
 
     fn has_jobs(&self) -> bool {

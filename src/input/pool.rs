@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 use parking_lot::Mutex;
 
 use super::{
-    completion::Reply,
+    completion::Replies,
     guarded::{guarded, harmless},
     lane::{Means, Turn},
     lanes::Lanes,
@@ -112,7 +112,7 @@ impl Shared {
             // order, the thread is not.
             harmless(|| turn.quarantine(&panic, &self.means));
             if let Some(landed) = turn.desk.landing.take() {
-                self.wake(&landed, &[]);
+                self.wake(&landed, &Replies::new());
             }
             Slice::Full
         });
@@ -143,7 +143,7 @@ impl Shared {
 
     /// Lets the other rooms look at their parked inputs that wait for an event which has landed. Their lanes are at work
     /// before this one's turn ends, so that nobody finds all of them at rest in between. `replies` wait for them, too.
-    fn wake(&self, landed: &Landed, replies: &[Arc<Reply>]) {
+    fn wake(&self, landed: &Landed, replies: &Replies) {
         for room_id in &landed.elsewhere {
             let woken = self.lanes.enter(room_id, |queue| {
                 queue.push_landed(landed.key, replies);

@@ -17,7 +17,7 @@ use crate::{
 
 /// The promise of an input's outcome: waited for by a thread, or awaited on any runtime.
 ///
-/// The outcome comes once its batch is durable. A ticket that is dropped changes nothing: the input is processed all the
+/// The outcome comes once its batch is durable, and those of the parked inputs that it made ready. A ticket that is dropped changes nothing: the input is processed all the
 /// same.
 #[derive(Debug)]
 pub struct Ticket {

@@ -22,6 +22,8 @@ use crate::{
 /// After so many refusals in a row the room's parked inputs are left until its next input, or until somebody settles. The
 /// pauses between are two seconds in all; what the store itself waits in each attempt comes on top.
 const REFUSALS_MAX: u32 = 64;
+/// After so many of them those are told whose inputs made parked ones ready: they have waited long enough for these.
+const REFUSALS_TOLD: u32 = 8;
 
 /// What came of one unit of a turn.
 pub(super) enum Unit {
@@ -92,8 +94,8 @@ impl Turn {
         }
     }
 
-    /// Asks for a sync of what was decided about parked inputs in this turn. No ticket asks for it, so it would else
-    /// stay unsynced until the room's next input.
+    /// Asks for a sync of what was decided about parked inputs in this turn. After an open or a
+    /// release no ticket asks for it, and it would stay unsynced until the room's next input.
     pub(super) fn sync_driven(&mut self, means: &Means) {
         let driven = std::mem::take(&mut self.desk.driven);
         if driven > 0 {
@@ -117,17 +119,17 @@ impl Turn {
         });
         match processed {
             Ok(processed) => {
-                let reply = means.completion.reply(waiter, processed.outcome, processed.sequence);
+                let (number, reply) = means.completion.reply(waiter, processed.outcome, processed.sequence);
                 if let Some(landed) = &processed.landed {
                     self.desk.driving.landed(landed.key);
-                    self.desk.replies.push(reply);
+                    self.desk.replies.insert(number, reply);
                 }
                 processed.landed
             }
             Err(error) => {
                 let kind = error.kind();
                 let text = error.to_string();
-                means.completion.tell(waiter, Err(error), 0);
+                means.completion.refuse(waiter, error);
                 // Whoever submitted the input hears of it: only faults of this side are logged.
                 if !matches!(kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Busy) {
                     harmless(|| tracing::warn!(room = %lane.room_id, error = text, "an input failed"));
@@ -164,7 +166,7 @@ impl Turn {
             Ok(driven) => {
                 self.desk.refusals = 0;
                 self.desk.driven = self.desk.driven.max(driven.sequence);
-                self.desk.replies.iter().for_each(|reply| reply.depends_on(driven.sequence));
+                self.desk.replies.values().for_each(|reply| reply.depends_on(driven.sequence));
                 if let Some(landed) = &driven.landed {
                     self.desk.driving.landed(landed.key);
                 }
@@ -184,6 +186,9 @@ impl Turn {
     fn refused(&mut self, error: &Error, means: &Means) -> Unit {
         let refusals = self.desk.refusals.saturating_add(1);
         if refusals < REFUSALS_MAX {
+            if refusals == REFUSALS_TOLD {
+                self.desk.replies.clear();
+            }
             self.desk.refusals = refusals;
             return Unit::Refused(Duration::from_millis(1 << refusals.saturating_sub(1).min(5)));
         }
@@ -200,7 +205,7 @@ impl Turn {
         let waiting = self.lane.queue().take_events();
         for event in waiting {
             let answer = error.duplicate().context("inputs that were parked before this one come first");
-            means.completion.tell(event.waiter, Err(answer), 0);
+            means.completion.refuse(event.waiter, answer);
         }
         let room = &self.lane.room_id;
         harmless(|| tracing::warn!(%room, %error, "parked inputs wait for a store that can be used"));
@@ -239,7 +244,7 @@ impl<'a> InRoom<'a> {
         };
         for event in waiting {
             let purged = Error::not_found(format!("room {} was purged before this input's turn", lane.room_id));
-            means.completion.tell(event.waiter, Err(purged), 0);
+            means.completion.refuse(event.waiter, purged);
         }
         Ok((*room).clone())
     }
@@ -266,13 +271,14 @@ fn step<T>(lane: &Lane, desk: &mut Desk, means: &Means, step: impl FnOnce(&mut D
 
 fn quarantine(lane: &Lane, desk: &mut Desk, means: &Means, panic: &str) {
     let Desk { mut writer, driven, .. } = std::mem::take(desk);
-    // What was driven before still has to be made durable, and the event at hand may be stored: other rooms wait for it.
+    // The event at hand may be stored: then other rooms wait for it, and whoever sends it again is told that it is here.
+    means.completion.make_durable(u64::MAX);
     *desk = Desk { driven, landing: writer.as_mut().and_then(RoomWriter::take_landing), ..Desk::default() };
     let reason = format!("its writer panicked: {panic}");
     let waiting = lane.quarantine(reason.clone());
     for event in waiting {
         let refused = Error::unavailable(format!("room {} is in quarantine: {reason}", lane.room_id));
-        means.completion.tell(event.waiter, Err(refused), 0);
+        means.completion.refuse(event.waiter, refused);
     }
     // After a panic nobody knows whether the batch was stored, so all cached rows of the room are dropped and read
     // anew.

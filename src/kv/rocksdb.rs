@@ -1,4 +1,4 @@
-//! The RocksDB backend; the only file that names the `rocksdb` crate.
+//! The RocksDB backend: this file and those under it are the only ones that name the `rocksdb` crate.
 //!
 //! One column family for each table. The settings follow from measured faults: a write-ahead log whose tail may be torn
 //! but whose middle may not be damaged, checked by [`wal`](super::wal) before RocksDB reads it; writes that report a

@@ -14,7 +14,7 @@ use ruma_common::RoomVersionId;
 
 use super::{
     due_lists::DueLists,
-    points::{Point, Points},
+    points::{Kept, Point, Points, Shows},
     wanted::Wanted,
 };
 use crate::{
@@ -33,10 +33,11 @@ pub struct Engine {
     /// The claim on the store, until the engine is closed. Held for reading while something is written: when the claim is
     /// given back, no write of this engine is under way, and none follows.
     claim: RwLock<Option<Arc<Claim>>>,
+    /// The same claim for those who read, in a lock that is never held for long.
+    kept: Mutex<Option<Arc<Claim>>>,
     /// What readers see.
     points: Points,
-    /// Whether readers see what is not durable yet.
-    shows_unsynced: bool,
+    shows: Shows,
     /// Numbers of names.
     pub interner: Interner,
     /// Packs, lists and blocks.
@@ -81,11 +82,10 @@ impl Weighter<(RoomNid, EventNid), Arc<AuthEvent>> for EventWeight {
 
 impl Engine {
     /// Opens the engine on a store that was claimed for it; keeps at most about `memory` bytes of it. The store is given
-    /// back when this fails, and after [`Engine::close`], or the end of the engine, once no point of it is held any more.
-    ///
-    /// Readers see only what is durable, unless `shows_unsynced`.
-    pub fn open(claim: Claim, memory: usize, shows_unsynced: bool) -> Result<Self> {
+    /// back when this fails, and after [`Engine::close`], or the end of the engine, once nobody reads of it any more.
+    pub fn open(claim: Claim, memory: usize, shows: Shows) -> Result<Self> {
         let store = (*claim).clone();
+        let claim = Arc::new(claim);
         let last_room = Rows::new(&*store).last_room()?;
         let part = memory / 8;
         let engine = Self {
@@ -101,23 +101,24 @@ impl Engine {
             last_sequence: AtomicU64::new(0),
             index: std::array::from_fn(|_| Mutex::new(())),
             store,
-            claim: RwLock::new(Some(Arc::new(claim))),
-            points: Points::new(),
-            shows_unsynced,
+            claim: RwLock::new(Some(claim.clone())),
+            kept: Mutex::new(Some(claim)),
+            points: Points::default(),
+            shows,
         };
         // What an engine that was closed before had on this store may not be durable yet.
         engine.sync()?;
         Ok(engine)
     }
 
-    /// What readers see now: the newest state of the store that is durable as a whole.
-    pub fn point(&self) -> Arc<Point> {
-        let claim = self.claim.read().clone();
-        match self.points.newest() {
-            Some(point) if !self.shows_unsynced => point,
-            // After the engine was closed nothing is published any more, and nothing changes.
-            _ => self.points.take(&*self.store, claim),
-        }
+    /// What readers see now, and what keeps the store for as long as they do: nothing once the engine is closed.
+    pub fn point(&self) -> (Point, Option<Kept>) {
+        let kept = self.kept.lock().clone();
+        let point = match self.points.newest() {
+            Some(point) if self.shows == Shows::Durable || kept.is_none() => point,
+            _ => self.points.take(&*self.store),
+        };
+        (point, kept.map(Kept::new))
     }
 
     /// The store.
@@ -138,17 +139,27 @@ impl Engine {
         Ok(sequence)
     }
 
-    /// Makes everything durable that was applied, and shows it to readers; gives the sequence number up to which all is.
+    /// Makes everything durable that was applied, and shows it to readers; gives the sequence number up to which all is
+    /// durable and shown.
     pub fn sync(&self) -> Result<u64> {
-        let open = self.hold_open()?;
-        let point = self.points.take(&*self.store, open.clone());
-        let sequence = self.store.sync()?;
+        let _open = self.hold_open()?;
+        if self.shows == Shows::Newest {
+            return self.store.sync();
+        }
+        // What other rooms apply from here on may become durable by this sync, but is not in the point.
+        let shown = self.last_sequence();
+        let point = self.points.take(&*self.store);
+        self.store.sync()?;
         self.points.publish(point);
-        Ok(sequence)
+        Ok(shown)
     }
 
     /// Writes out what the store has in memory, and with `compact` all its tables anew.
     pub fn flush(&self, compact: bool) -> Result<()> {
+        if compact {
+            // What readers saw until now would keep what was replaced since.
+            self.sync()?;
+        }
         let _open = self.hold_open()?;
         self.store.flush(compact)
     }
@@ -162,25 +173,34 @@ impl Engine {
     /// Makes everything durable that was applied, and gives the store back once nobody reads of it any more; a second call
     /// does nothing. Waits for a write that is under way; whoever writes later is refused.
     pub fn close(&self) -> Result<()> {
-        let Some(claim) = self.claim.write().take() else { return Ok(()) };
+        let mut open = self.claim.write();
+        let Some(claim) = open.take() else { return Ok(()) };
         let synced = claim.sync();
-        self.give_up(&claim);
+        if synced.is_ok() {
+            // Whoever asks from here on sees this, whatever another engine does with the store.
+            self.points.publish(self.points.take(&*self.store));
+        }
+        self.part_with(&claim);
+        drop(open);
         synced.map(|_| ())
     }
 
-    /// The same without a sync.
+    /// Gives the store back without a sync.
     pub fn release(&self) {
-        if let Some(claim) = self.claim.write().take() {
-            self.give_up(&claim);
+        let claim = self.claim.write().take();
+        if let Some(claim) = claim {
+            self.part_with(&claim);
         }
     }
 
-    fn give_up(&self, claim: &Claim) {
+    /// From now on only those who read of the store keep it.
+    fn part_with(&self, claim: &Claim) {
         claim.holder().close();
-        self.points.close();
+        let kept = self.kept.lock().take();
+        drop(kept);
     }
 
-    /// Keeps the engine open until the answer is dropped.
+    /// Keeps the engine open until what this returns is dropped.
     fn hold_open(&self) -> Result<RwLockReadGuard<'_, Option<Arc<Claim>>>> {
         let claim = self.claim.read();
         if claim.is_none() {

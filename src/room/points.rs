@@ -9,41 +9,41 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::kv::{Read, Store, claim::Claim};
 
+/// What readers of an engine see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// What is durable.
+    Durable,
+    /// Everything that was applied, though a power loss may take it back.
+    Newest,
+}
+
 /// One state of the store that readers see.
+#[derive(Clone)]
 pub struct Point {
     read: Arc<dyn Read>,
     /// The place in the order in which points were taken.
     number: u64,
-    /// The store is not given back while somebody reads of it; none for points that were taken after the engine closed.
-    claim: Option<Arc<Claim>>,
 }
 
 /// The points of an engine.
+#[derive(Default)]
 pub(super) struct Points {
-    published: RwLock<Option<Arc<Point>>>,
-    /// How many were taken. Held while one is: the one with the greater number never shows less.
+    published: RwLock<Option<Point>>,
+    /// How many were taken. Points are numbered under this lock, so a later number is a later state.
     taken: Mutex<u64>,
 }
 
 impl Points {
-    pub(super) fn new() -> Self {
-        Self { published: RwLock::new(None), taken: Mutex::new(0) }
-    }
-
     /// A point of the store as it is now. It may be published once all that was applied before this call is durable.
-    pub(super) fn take(&self, store: &dyn Store, claim: Option<Arc<Claim>>) -> Arc<Point> {
+    pub(super) fn take(&self, store: &dyn Store) -> Point {
         let mut taken = self.taken.lock();
         *taken = taken.saturating_add(1);
-        let point = Point { read: store.snapshot(), number: *taken, claim };
-        drop(taken);
-        if let Some(claim) = &point.claim {
-            claim.holder().view_opened();
-        }
-        Arc::new(point)
+        Point { read: store.snapshot(), number: *taken }
     }
 
     /// Shows a point to readers from now on, unless they see a later one already.
-    pub(super) fn publish(&self, point: Arc<Point>) {
+    pub(super) fn publish(&self, point: Point) {
         let replaced = {
             let mut published = self.published.write();
             match &*published {
@@ -55,14 +55,9 @@ impl Points {
         drop(replaced);
     }
 
-    pub(super) fn newest(&self) -> Option<Arc<Point>> {
+    /// What was published last.
+    pub(super) fn newest(&self) -> Option<Point> {
         self.published.read().clone()
-    }
-
-    /// Keeps no point any more.
-    pub(super) fn close(&self) {
-        let published = self.published.write().take();
-        drop(published);
     }
 }
 
@@ -79,10 +74,25 @@ impl std::fmt::Debug for Point {
     }
 }
 
-impl Drop for Point {
+/// Keeps a store for whoever reads of it: until the last of these is dropped, no other engine gets the store.
+pub struct Kept {
+    /// Always there until this is dropped.
+    claim: Option<Arc<Claim>>,
+}
+
+impl Kept {
+    pub(super) fn new(claim: Arc<Claim>) -> Self {
+        claim.holder().view_opened();
+        Self { claim: Some(claim) }
+    }
+}
+
+impl Drop for Kept {
     fn drop(&mut self) {
-        if let Some(claim) = &self.claim {
-            claim.holder().view_dropped();
-        }
+        let Some(claim) = self.claim.take() else { return };
+        let holder = claim.holder().clone();
+        // First the claim: a store that is still taken has somebody who is counted.
+        drop(claim);
+        holder.view_dropped();
     }
 }

@@ -210,8 +210,8 @@ impl<'a> StoredStates<'a> {
         cached.filter(|cached| cached.pack.contains(snapshot))
     }
 
-    fn take_pack(&self, first: SnapshotNid, key: &[u8], sealed: &[u8]) -> Result<Arc<LoadedPack>> {
-        let pack = unstamp(key, sealed).and_then(|bytes| pack::decode(first, bytes));
+    fn take_pack(&self, first: SnapshotNid, key: &[u8], stamped: &[u8]) -> Result<Arc<LoadedPack>> {
+        let pack = unstamp(key, stamped).and_then(|bytes| pack::decode(first, bytes));
         let pack = Arc::new(LoadedPack::new(pack.map_err(|malformed| corrupt(PACKS, key, malformed))?));
         if self.fills_caches {
             self.caches.packs.insert((self.room, self.revision, first), pack.clone());
@@ -266,8 +266,8 @@ impl StateSource for StoredStates<'_> {
         }
         let first = pack_of(snapshot, self.last);
         let key = keys::snapshot(self.room, first);
-        let sealed = self.read.get(PACKS, &key)?.ok_or_else(|| missing(PACKS, &key))?;
-        let pack = self.take_pack(first, &key, &sealed)?;
+        let stamped = self.read.get(PACKS, &key)?.ok_or_else(|| missing(PACKS, &key))?;
+        let pack = self.take_pack(first, &key, &stamped)?;
         if !pack.pack.contains(snapshot) {
             return Err(corrupt(PACKS, &key, Malformed { offset: 0, what: "the pack lacks a snapshot" }));
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use roomserver::{
-    Error, ErrorKind, FirstVerdict, Outcome, RoomServer,
+    Durability, Error, ErrorKind, FirstVerdict, Options, Outcome, RoomServer,
     kv::{
         Batch, Claimable, Direction, Garbage, Read, Store, TableId, Value, Visit, counting::Counting,
         memory::MemoryStore,
@@ -306,7 +306,7 @@ fn all_rooms_are_compacted_once_and_no_view_from_before_is_open_then() {
         open: Arc::default(),
         open_at_compaction: AtomicUsize::new(0),
     });
-    let server = open(store.clone());
+    let server = RoomServer::open_on(store.clone(), &Options::default()).expect("opens");
     for view in views().into_iter().filter(|view| view.name.starts_with("forks")) {
         feed(&server, &view.inputs);
     }
@@ -327,6 +327,36 @@ fn all_rooms_are_compacted_once_and_no_view_from_before_is_open_then() {
     server.purge(&rooms[0], &mut |_| {}).expect("it is here");
     assert_eq!(store.inner.take().compactions, 1);
     assert_eq!(store.open_at_compaction.load(Ordering::Acquire), 3, "one at each of three");
+}
+
+/// A view that nobody can see would keep all that was deleted and replaced since.
+#[test]
+fn an_engine_keeps_one_view_of_its_store_and_none_if_it_shows_the_newest_state() {
+    for (durability, kept) in [(Durability::Synced, 1), (Durability::Buffered, 0)] {
+        let store = Arc::new(Watched {
+            inner: Counting::new(MemoryStore::open(&roomserver::tables::specs())),
+            open: Arc::default(),
+            open_at_compaction: AtomicUsize::new(0),
+        });
+        let options = &mut Options::default();
+        options.durability = durability;
+        let server = RoomServer::open_on(store.clone(), options).expect("opens");
+        feed(&server, &view("forks-v10.a").inputs[..100]);
+        drop(server.view());
+        assert_eq!(store.open.load(Ordering::Acquire), kept, "{durability:?}");
+    }
+}
+
+#[test]
+fn a_collection_waits_for_a_sync_that_is_refused_once() {
+    let inner = MemoryStore::open(&roomserver::tables::specs());
+    let store = Arc::new(Counting::new(inner.clone()));
+    let server = open(store.clone());
+    feed(&server, &view("forks-v10.a").inputs);
+    store.take();
+    inner.refuse_sync_after(1);
+    let freed = gc(&server, &Collect::default()).expect("it is refused once");
+    assert!(freed.snapshots > 0 && store.take().ranges_compacted > 0, "{freed:?}");
 }
 
 #[test]

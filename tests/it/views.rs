@@ -78,7 +78,7 @@ fn a_directory_is_given_back_when_the_last_view_of_its_store_is_dropped() {
     assert!(is_whole(&open().expect("nobody keeps it")));
 }
 
-/// A store in memory of which a sync can be refused; what the medium had at each sync is kept.
+/// A store in memory that refuses one sync in three.
 struct Flaky {
     inner: MemoryStore,
     random: Mutex<u64>,

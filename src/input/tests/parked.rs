@@ -6,14 +6,19 @@ use parking_lot::Mutex;
 
 use super::{
     super::{
-        lane::{InRoom, Work},
+        completion::{Completion, Replies, Waiter},
+        gauge::Gauge,
+        lane::{Desk, InRoom, Lane, Work},
         pool::TURN,
+        ticket::promise,
     },
     *,
 };
 use crate::{
     Kind,
     encoding::event_key::EventKey,
+    kv::claim::Claim,
+    room::engine::Engine,
     tables::PARKED,
     verify::tests::{
         room::{ROOM, message},
@@ -293,7 +298,7 @@ fn an_event_that_landed_elsewhere_wakes_what_waits_for_it() {
     let format = server.view().rows().room_by_id(ROOM).expect("readable").expect("here").rules.event_id_format;
     let key = EventKey::of(&crowd.wanted.event_id, format).expect("an event ID");
     let entered = server.inputs.lanes().enter(ROOM, |queue| {
-        queue.push_landed(key, &[]);
+        queue.push_landed(key, &Default::default());
         Ok(())
     });
     entered.expect("open");
@@ -334,6 +339,111 @@ fn a_ticket_is_kept_when_all_that_its_input_made_ready_is_durable() {
         drop(view);
         ends_well(&server);
     }
+}
+
+/// Two rooms can wake each other again and again while both have much to decide.
+#[test]
+fn a_room_holds_each_reply_once_however_often_it_is_woken_with_it() {
+    let store = Hooked::new();
+    let engine = Arc::new(
+        Engine::open(Claim::new(store).expect("free"), 1 << 20, crate::room::points::Shows::Durable).expect("opens"),
+    );
+    let completion = Completion::start(engine, Durability::Synced).expect("starts");
+    let gauge = Arc::new(Gauge::default());
+    let (promise, answer) = promise();
+    let waiter = Waiter::new(gauge.count(1, 10).expect("room"), promise);
+    let event_id = "$mAEDbIh-M8o0-wvOPoSSBQcnOZZVHGKRSVzLcsOP0zQ".try_into().expect("an event ID");
+    let outcome = Outcome::Duplicate { event_id, first: crate::FirstVerdict::Accepted };
+    let replies = Replies::from([completion.reply(waiter, outcome, 0)]);
+    let lanes = ["!a:a.example", "!b:a.example"].map(Lane::new);
+    for n in 0..100u8 {
+        for lane in &lanes {
+            lane.queue().push_landed(EventKey::from_bytes([n; 32]), &replies);
+        }
+    }
+    let mut desks = [(); 2].map(|()| Desk::default());
+    for (lane, desk) in lanes.iter().zip(&mut desks) {
+        assert_eq!(lane.queue().replies(), 1);
+        assert!(lane.queue().next(desk).is_some());
+    }
+    // The other way, with what each has at hand.
+    for (lane, desk) in lanes.iter().zip(desks.iter().rev()) {
+        lane.queue().push_landed(EventKey::from_bytes([1; 32]), &desk.replies);
+    }
+    for (lane, desk) in lanes.iter().zip(&mut desks) {
+        assert!(lane.queue().next(desk).is_some());
+        assert_eq!(desk.replies.len(), 1);
+    }
+    assert_eq!(gauge.backpressure().inputs, 1, "it is told when the last one lets go");
+    drop((replies, desks));
+    assert!(matches!(ends("an answer", || answer.wait()), Ok(Outcome::Duplicate { .. })));
+}
+
+/// What another room applies while a sync begins may become durable by it.
+#[test]
+fn what_is_told_is_shown_whichever_sync_made_it_durable() {
+    let store = Hooked::new();
+    let server =
+        Arc::new(RoomServer::open_on(store.clone(), &Options { writers: 2, ..Options::default() }).expect("opens"));
+    let (other, create) = beginning(0);
+    let late: Arc<Mutex<Option<Ticket>>> = Arc::default();
+    *store.before_sync.write() = Some(Arc::new({
+        let (weak, late, inner) = (Arc::downgrade(&server), late.clone(), store.inner.clone());
+        let is_first = AtomicBool::new(true);
+        move |()| {
+            if is_first.swap(false, Ordering::AcqRel) {
+                let rooms = || rows(&inner, crate::tables::ROOMS).len();
+                let before = rooms();
+                *late.lock() = Some(weak.upgrade().expect("open").submit(live(&create)).expect("taken"));
+                while rooms() == before {
+                    std::thread::yield_now();
+                }
+            }
+            Ok(())
+        }
+    }));
+    accepted(&server, &Author::new(ROOM).base()[0]);
+    let late = late.lock().take().expect("it was submitted");
+    assert!(matches!(ends("a ticket", move || late.wait()), Ok(Outcome::Accepted(_))));
+    assert!(server.view().room(&other).expect("readable").is_some());
+    ends_well(&server);
+}
+
+#[test]
+fn what_a_store_refused_to_sync_is_synced_and_shown_later_though_nobody_asks_again() {
+    let store = Hooked::new();
+    let server = Arc::new(RoomServer::open_on(store.clone(), &Options::default()).expect("opens"));
+    let left = AtomicUsize::new(3);
+    *store.before_sync.write() = Some(Arc::new(move |()| {
+        let refused = left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+        refused.map_or(Ok(()), |_| Err(busy()))
+    }));
+    assert_eq!(kind_of(submit(&server, live(&Author::new(ROOM).base()[0]))), ErrorKind::Busy);
+    let showing = server.clone();
+    ends("waiting", move || {
+        while showing.view().rooms().expect("readable").is_empty() {
+            std::thread::yield_now();
+        }
+    });
+    ends_well(&server);
+}
+
+/// A sync that fails takes nothing back that was shown, and shows nothing new, not even when the engine is closed.
+#[test]
+fn a_closed_engine_shows_what_it_showed() {
+    let store = Hooked::new();
+    let server = RoomServer::open_on(store.clone(), &Options::default()).expect("opens");
+    let base = Author::new(ROOM).base();
+    accepted(&server, &base[0]);
+    *store.before_sync.write() = Some(Arc::new(|()| Err(Error::unavailable("for the test"))));
+    assert_eq!(kind_of(submit(&server, live(&base[1]))), ErrorKind::Unavailable);
+    let events = |server: &RoomServer| server.view().room(ROOM).expect("readable").expect("here").counts().events;
+    assert_eq!(events(&server), 1);
+    server.close().expect_err("the sync fails");
+    assert_eq!(events(&server), 1);
+    *store.before_sync.write() = None;
+    let again = RoomServer::open_on(store, &Options::default()).expect("opens");
+    assert_eq!((events(&again), events(&server)), (2, 1));
 }
 
 /// A view shows only what a power loss cannot take back.

@@ -165,7 +165,10 @@ fn a_promise_that_is_dropped_is_answered() {
 #[test]
 fn the_list_builder_goes_on_after_a_panic() {
     let store = Hooked::new();
-    let engine = Arc::new(Engine::open(Claim::new(store.clone()).expect("free"), 1 << 20, false).expect("opens"));
+    let engine = Arc::new(
+        Engine::open(Claim::new(store.clone()).expect("free"), 1 << 20, crate::room::points::Shows::Durable)
+            .expect("opens"),
+    );
     store.on_snapshot(|| panic!("for the test"));
     let builder = ListBuilder::start(engine.clone()).expect("starts");
     engine.due_lists.add(RoomNid::new(1).expect("a number"));

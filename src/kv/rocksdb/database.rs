@@ -19,20 +19,21 @@ pub(super) struct Database {
     _lock: File,
     /// The names of the tables, by their numbers.
     pub(super) names: Vec<&'static str>,
-    pub(super) claimable: Claimable,
+    pub(super) claimable: Arc<Claimable>,
 }
 
-/// The databases that this process has open, by directory: who wants to open one again is told what keeps it open.
-static OPEN: Mutex<Vec<(PathBuf, Weak<Database>)>> = Mutex::new(Vec::new());
+/// Who has the databases that this process has open, by directory: whoever wants to open one again is told what keeps it.
+static OPEN: Mutex<Vec<(PathBuf, Weak<Claimable>)>> = Mutex::new(Vec::new());
 
 impl Database {
     pub(super) fn new(db: DB, lock: File, names: Vec<&'static str>) -> Arc<Self> {
         let directory = canonical(db.path());
-        let database = Arc::new(Self { db, _lock: lock, names, claimable: Claimable::default() });
+        let claimable = Arc::<Claimable>::default();
         let mut open = OPEN.lock();
-        open.retain(|(_, database)| database.strong_count() > 0);
-        open.push((directory, Arc::downgrade(&database)));
-        database
+        open.retain(|(_, claimable)| claimable.strong_count() > 0);
+        open.push((directory, Arc::downgrade(&claimable)));
+        drop(open);
+        Arc::new(Self { db, _lock: lock, names, claimable })
     }
 
     pub(super) fn family(&self, table: TableId) -> Result<&ColumnFamily> {
@@ -97,9 +98,9 @@ impl Database {
 pub(super) fn obstacle(directory: &Path) -> Option<String> {
     let directory = canonical(directory);
     let open = OPEN.lock();
-    let database = open.iter().find_map(|(place, database)| database.upgrade().filter(|_| *place == directory));
+    let claimable = open.iter().filter(|(place, _)| *place == directory).find_map(|(_, claimable)| claimable.upgrade());
     drop(open);
-    database?.claimable.obstacle()
+    claimable?.obstacle()
 }
 
 fn canonical(directory: &Path) -> PathBuf {

@@ -26,7 +26,9 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let store = Arc::new(MemoryStore::open(&specs()));
-        let engine = Arc::new(Engine::open(Claim::new(store.clone()).unwrap(), 8 << 20, false).unwrap());
+        let engine = Arc::new(
+            Engine::open(Claim::new(store.clone()).unwrap(), 8 << 20, crate::room::points::Shows::Durable).unwrap(),
+        );
         let room = Room::new(Spec { members: 10_000, ..Spec::default() }).unwrap();
         let row = engine.new_room(room.id(), room.version()).unwrap();
         let writer = RoomWriter::begin(engine.clone(), row);
@@ -72,7 +74,9 @@ fn has_list(store: &MemoryStore, room: RoomNid, sealed: SnapshotNid) -> bool {
 
 /// Some of the states, old and new, in full.
 fn states(store: &Arc<MemoryStore>, room: RoomNid) -> Vec<Vec<(StateTuple, EventNid)>> {
-    let engine = Engine::open(Claim::new(Arc::new(store.reopen())).unwrap(), 1 << 20, false).unwrap();
+    let engine =
+        Engine::open(Claim::new(Arc::new(store.reopen())).unwrap(), 1 << 20, crate::room::points::Shows::Durable)
+            .unwrap();
     let last = engine.rows().head(room).unwrap().last_snapshot;
     let states = engine.stored_states(&**engine.store(), room, &engine.rows().head(room).expect("readable"));
     (0..=last)
@@ -153,7 +157,8 @@ fn a_crash_at_every_write_of_a_list_leaves_the_store_whole_and_the_list_is_built
     loop {
         let store = Arc::new(site.store.reopen());
         store.fail_write_after(crashes + 1);
-        let engine = Engine::open(Claim::new(store.clone()).unwrap(), 1 << 20, false).unwrap();
+        let engine =
+            Engine::open(Claim::new(store.clone()).unwrap(), 1 << 20, crate::room::points::Shows::Durable).unwrap();
         let held = engine.due_lists.hold(room);
         let built = engine.build_lists(&held);
         let has = has_list(&store, room, sealed);
