@@ -4,6 +4,7 @@
 //! A host that already has a RocksDB of its own implements [`Store`] over its handle and runs [`conformance`].
 
 pub(crate) mod claim;
+mod claimable;
 pub mod conformance;
 pub mod counting;
 pub mod memory;
@@ -15,7 +16,7 @@ pub mod wal;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::claim::Claimable;
+pub use self::claimable::Claimable;
 use crate::error::{Error, Result};
 
 /// What a backend must know about a table to open and tune it.

@@ -1,96 +1,12 @@
-//! One engine on a store: how a store remembers that an engine has it, and how the engine gives it back.
+//! One engine on a store: how it takes the store, and gives it back.
 //!
 //! Two engines on one store would each hand out the numbers of rooms, events and names from their own memory, and overwrite
 //! each other's rows. A lock file keeps other processes out; this keeps out a second engine of the same process.
 
-use std::{
-    ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-};
+use std::{ops::Deref, sync::Arc};
 
-use parking_lot::Mutex;
-
-use super::Store;
-use crate::error::{Error, Result};
-
-/// Remembers whether an engine is on a store, and what keeps the store from the next one.
-#[derive(Debug, Default)]
-pub struct Claimable {
-    holder: Mutex<Option<Arc<Holder>>>,
-}
-
-/// The engine that has a store, for as long as it is open and views of it are.
-#[derive(Debug, Default)]
-pub(crate) struct Holder {
-    is_closed: AtomicBool,
-    views: AtomicUsize,
-}
-
-impl Holder {
-    /// The engine was closed: from now on only views keep the store.
-    pub(crate) fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
-    }
-
-    /// A view of the store was opened.
-    pub(crate) fn view_opened(&self) {
-        self.views.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// A view of the store was dropped.
-    pub(crate) fn view_dropped(&self) {
-        self.views.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// How many views of the store are open.
-    pub(crate) fn views(&self) -> usize {
-        self.views.load(Ordering::Acquire)
-    }
-
-    /// What must happen before another engine can have the store.
-    pub(crate) fn obstacle(&self) -> String {
-        if self.is_closed.load(Ordering::Acquire) {
-            let views = self.views();
-            let [noun, verb] = if views == 1 { ["view", "is"] } else { ["views", "are"] };
-            return format!(
-                "the engine on this store was closed, but {views} {noun} of it {verb} still open: drop them first"
-            );
-        }
-        "another engine is open on this store: close it first".to_owned()
-    }
-}
-
-impl Claimable {
-    /// Takes the store for the caller; `Unavailable` if somebody has it.
-    pub fn claim(&self) -> Result<()> {
-        self.claim_for(Arc::default())
-    }
-
-    /// Gives the store back. Without a claim nothing happens.
-    pub fn release(&self) {
-        *self.holder.lock() = None;
-    }
-
-    /// What keeps the store from an engine now.
-    #[cfg(feature = "rocksdb")]
-    pub(crate) fn obstacle(&self) -> Option<String> {
-        self.holder.lock().as_ref().map(|holder| holder.obstacle())
-    }
-
-    fn claim_for(&self, engine: Arc<Holder>) -> Result<()> {
-        let mut holder = self.holder.lock();
-        match &*holder {
-            Some(other) => Err(Error::unavailable(other.obstacle())),
-            None => {
-                *holder = Some(engine);
-                Ok(())
-            }
-        }
-    }
-}
+use super::{Store, claimable::Holder};
+use crate::error::Result;
 
 /// A store that its holder has claimed. Dropped, it gives the store back.
 pub(crate) struct Claim {

@@ -111,17 +111,18 @@ impl RoomWriter {
         Ok(())
     }
 
+    /// Lets a scan go on after a damaged row: it keeps nobody but its own input waiting.
+    fn go_on(&self, error: &Error) -> Result<()> {
+        tracing::warn!(room = %self.room.id, %error, "a row of a parked input cannot be read");
+        Ok(())
+    }
+
     fn find_all(&self, driving: &mut Driving) -> Result<()> {
         let (rows, room) = (self.engine.rows(), self.room.nid);
-        // A damaged row keeps nobody but its own input waiting.
-        let mut go_on = |error| {
-            tracing::warn!(room = %self.room.id, %error, "a parked input cannot be read");
-            Ok(())
-        };
-        for (order, key) in rows.all_parked(room, &mut go_on)? {
+        for (order, key) in rows.all_parked(room, &mut |error| self.go_on(&error))? {
             driving.add(order, key, None);
         }
-        for (key, wait) in rows.all_waits(room)? {
+        for (key, wait) in rows.all_waits(room, &mut |error| self.go_on(&error))? {
             driving.add(wait.order, key, Some(wait));
         }
         Ok(())
@@ -138,11 +139,11 @@ impl RoomWriter {
             return self.find_all(driving);
         }
         if self.engine.wanted.may_have(&landed) {
-            for (order, key) in rows.wanted_by(&landed, room)? {
+            for (order, key) in rows.wanted_by(&landed, room, &mut |error| self.go_on(&error))? {
                 driving.add(order, key, None);
             }
         }
-        for (key, wait) in rows.waits_for(room, &landed)? {
+        for (key, wait) in rows.waits_for(room, &landed, &mut |error| self.go_on(&error))? {
             driving.add(wait.order, key, Some(wait));
         }
         Ok(())

@@ -96,6 +96,17 @@ pub struct Wait {
     pub order: u32,
 }
 
+/// Told of each row of a scan that is malformed: what it gives back ends the scan, or lets it go on without that row.
+pub type OnDamage<'a> = &'a mut dyn FnMut(Error) -> Result<()>;
+
+fn keep<T>(found: Result<T>, rows: &mut Vec<T>, on_damage: OnDamage<'_>) -> Result<bool> {
+    match found {
+        Ok(row) => rows.push(row),
+        Err(error) => on_damage(error)?,
+    }
+    Ok(true)
+}
+
 impl Rows<'_> {
     /// The parked input of an event.
     pub fn parked(&self, room: RoomNid, event_key: &EventKey) -> Result<Option<ParkedRow>> {
@@ -103,45 +114,43 @@ impl Rows<'_> {
         self.decode(PARKED, &key, |bytes| decode_parked(&key, bytes))
     }
 
-    /// All parked inputs of a room, in the order of parking. `on_damage` is told of each row that is malformed, and what it
-    /// gives back ends the scan or goes on without that row.
-    pub fn all_parked(
-        &self,
-        room: RoomNid,
-        on_damage: &mut dyn FnMut(Error) -> Result<()>,
-    ) -> Result<Vec<(u32, EventKey)>> {
+    /// All parked inputs of a room, in the order of parking.
+    pub fn all_parked(&self, room: RoomNid, on_damage: OnDamage<'_>) -> Result<Vec<(u32, EventKey)>> {
         let prefix = keys::room(room);
         let mut parked = Vec::new();
         self.read().scan(PARKED, &prefix, &prefix, Direction::Forward, &mut |key, value| {
             let row = decode_parked(key, value).map_err(|malformed| corrupt(PARKED, key, malformed));
-            match row.and_then(|row| Ok((row.order, last_event_key(PARKED, key)?))) {
-                Ok(found) => parked.push(found),
-                Err(error) => on_damage(error)?,
-            }
-            Ok(true)
+            let found = row.and_then(|row| Ok((row.order, last_event_key(PARKED, key)?)));
+            keep(found, &mut parked, on_damage)
         })?;
         parked.sort_unstable();
         Ok(parked)
     }
 
     /// The parked inputs of a room that wait for an event of their supplied state, or of an auth chain.
-    pub fn waits_for(&self, room: RoomNid, wanted: &EventKey) -> Result<Vec<(EventKey, Wait)>> {
-        self.waits(&keys::waits_for(room, wanted))
+    pub fn waits_for(
+        &self,
+        room: RoomNid,
+        wanted: &EventKey,
+        on_damage: OnDamage<'_>,
+    ) -> Result<Vec<(EventKey, Wait)>> {
+        self.waits(&keys::waits_for(room, wanted), on_damage)
     }
 
     /// What the parked inputs of a room wait for of their supplied states and of auth chains.
-    pub fn all_waits(&self, room: RoomNid) -> Result<Vec<(EventKey, Wait)>> {
-        self.waits(&keys::room(room))
+    pub fn all_waits(&self, room: RoomNid, on_damage: OnDamage<'_>) -> Result<Vec<(EventKey, Wait)>> {
+        self.waits(&keys::room(room), on_damage)
     }
 
-    fn waits(&self, prefix: &[u8]) -> Result<Vec<(EventKey, Wait)>> {
+    fn waits(&self, prefix: &[u8], on_damage: OnDamage<'_>) -> Result<Vec<(EventKey, Wait)>> {
         let mut waits = Vec::new();
         self.read().scan(WAITS, prefix, prefix, Direction::Forward, &mut |key, value| {
-            let wrong = |malformed| corrupt(WAITS, key, malformed);
-            let (wanted, waiting) = keys::parts_of_wait(key).ok_or_else(|| wrong(NO_EVENT))?;
-            let (place, order) = decode_wait(key, value).map_err(wrong)?;
-            waits.push((waiting, Wait { wanted, place, order }));
-            Ok(true)
+            let parts = keys::parts_of_wait(key).ok_or(NO_EVENT);
+            let found = parts.and_then(|(wanted, waiting)| {
+                let (place, order) = decode_wait(key, value)?;
+                Ok((waiting, Wait { wanted, place, order }))
+            });
+            keep(found.map_err(|malformed| corrupt(WAITS, key, malformed)), &mut waits, on_damage)
         })?;
         Ok(waits)
     }
@@ -152,14 +161,13 @@ impl Rows<'_> {
     }
 
     /// The parked inputs of a room that lack this event among those that they name, in the order of parking.
-    pub fn wanted_by(&self, wanted: &EventKey, room: RoomNid) -> Result<Vec<(u32, EventKey)>> {
+    pub fn wanted_by(&self, wanted: &EventKey, room: RoomNid, on_damage: OnDamage<'_>) -> Result<Vec<(u32, EventKey)>> {
         let prefix = keys::wanted_in_room(wanted, room);
         let mut waiting = Vec::new();
         self.read().scan(WANTED, &prefix, &prefix, Direction::Forward, &mut |key, value| {
-            let wrong = |malformed| corrupt(WANTED, key, malformed);
-            let (_, _, order) = keys::parts_of_wanted(key).ok_or_else(|| wrong(NO_EVENT))?;
-            waiting.push((order, decode_wanted(key, value).map_err(wrong)?));
-            Ok(true)
+            let parts = keys::parts_of_wanted(key).ok_or(NO_EVENT);
+            let found = parts.and_then(|(_, _, order)| Ok((order, decode_wanted(key, value)?)));
+            keep(found.map_err(|malformed| corrupt(WANTED, key, malformed)), &mut waiting, on_damage)
         })?;
         Ok(waiting)
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     Error, ErrorKind, Input, Kind, Options, Outcome, Result, RoomServer, Ticket,
     encoding::event_key::EventKey,
-    kv::{Read, Store, memory::MemoryStore},
+    kv::{Read, Store, TableId, memory::MemoryStore},
     tables::{PARKED, TABLES, WAITS, WANTED, specs},
     verify::tests::{
         room::{ALICE, Author, BOB, ROOM, Written, live, message, story, with_state},
@@ -144,7 +144,7 @@ fn a_reference_that_turned_out_to_be_foreign_while_nobody_looked_is_refused_afte
     // Of every table what the other room wrote, but of the first room what was there before.
     let mut batch = crate::kv::Batch::default();
     for (place, table) in (0..).zip(TABLES) {
-        let id = crate::kv::TableId(place);
+        let id = TableId(place);
         let is_of_first = |key: &[u8]| table.by_room && key.starts_with(&[0, 0, 0, 1]);
         for (key, _) in rows(&*store, id).into_iter().filter(|(key, _)| is_of_first(key) || id == WANTED) {
             batch.delete(id, key);
@@ -236,6 +236,15 @@ fn a_room_whose_id_names_an_event_of_another_room_never_begins_in_whatever_order
     assert!(is_whole(&server));
 }
 
+fn flip_last_bit(store: &MemoryStore, table: TableId, is_it: impl Fn(&[u8], &[u8]) -> bool) {
+    let found = rows(store, table).into_iter().find(|(key, value)| is_it(key, value));
+    let (key, mut value) = found.expect("it is there");
+    *value.last_mut().expect("not empty") ^= 1;
+    let mut batch = crate::kv::Batch::default();
+    batch.put(table, key, value);
+    store.write(batch).expect("writable");
+}
+
 /// All parked inputs are looked at when a store is opened, and when their room begins.
 #[test]
 fn a_damaged_parked_input_keeps_no_other_waiting() {
@@ -247,16 +256,42 @@ fn a_damaged_parked_input_keeps_no_other_waiting() {
     server.close().expect("closes");
     let format = RoomVersionId::V10.rules().expect("known").event_id_format;
     let damaged = EventKey::of(&base[4].event_id, format).expect("an event ID");
-    let found = rows(&*store, PARKED).into_iter().find(|(key, _)| key.ends_with(damaged.as_bytes()));
-    let (key, mut value) = found.expect("it is parked");
-    *value.last_mut().expect("not empty") ^= 1;
-    let mut batch = crate::kv::Batch::default();
-    batch.put(PARKED, key, value);
-    store.write(batch).expect("writable");
+    flip_last_bit(&store, PARKED, |key, _| key.ends_with(damaged.as_bytes()));
     let server = open(store.clone());
     take(&server, live(&base[0])).expect("valid");
     assert_eq!(rows(&*store, PARKED).len(), 1, "only the damaged one is left");
     assert_eq!(fate_of(&server, &base[3]), "accepted ");
+}
+
+/// The rows by which an arrival finds who waits for it.
+#[test]
+fn a_damaged_row_of_one_that_waits_keeps_no_other_waiting() {
+    let mut author = Author::new(ROOM);
+    let base = author.base();
+    let [create, alice, levels, _, bob] = &base;
+    let gap = author.write(BOB, message("gap"), &[bob], &[create, levels, bob]);
+    let topic = ("m.room.topic", Some(""), json!({"topic": "told"}));
+    let told = author.write(ALICE, topic, &[bob], &[create, levels, alice]);
+    let (server, store) = server();
+    for event in &base {
+        take(&server, live(event)).expect("valid");
+    }
+    let mut waiting = Vec::new();
+    for n in 0..2 {
+        let by_prev = author.write(BOB, message(&format!("prev {n}")), &[&gap], &[create, levels, bob]);
+        take(&server, live(&by_prev)).expect("valid");
+        let by_state = author.write(BOB, message(&format!("state {n}")), &[&gap], &[create, levels, bob]);
+        take(&server, with_state(&by_state, base.iter().chain([&told]))).expect("valid");
+        waiting.extend([by_prev, by_state]);
+    }
+    assert_eq!((rows(&*store, WANTED).len(), rows(&*store, WAITS).len()), (2, 2));
+    flip_last_bit(&store, WANTED, |_, _| true);
+    flip_last_bit(&store, WAITS, |_, _| true);
+    take(&server, live(&gap)).expect("valid");
+    take(&server, Input { kind: Kind::Outlier, ..live(&told) }).expect("valid");
+    let parked = parked_ids(&server, ROOM);
+    assert_eq!(parked.len(), 2, "of four, the two whose rows are damaged");
+    assert!(parked.iter().all(|id| waiting.iter().any(|event| event.event_id == *id)));
 }
 
 /// What became of an event of the room that is not parked.
