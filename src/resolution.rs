@@ -11,6 +11,7 @@ mod loaded;
 mod mainline;
 mod power;
 pub mod reason;
+mod rules;
 mod subgraph;
 #[cfg(test)]
 mod tests;
@@ -22,14 +23,12 @@ use ruma_common::room_version_rules::{RoomVersionRules, StateResolutionVersion};
 pub use crate::state::difference::Difference as Conflict;
 pub use event::{AuthEvent, AuthState, PrevEvents, ResolutionStore};
 
-use self::loaded::Loaded;
+pub use self::rules::Resolved;
+use self::{loaded::Loaded, rules::Rules};
 use crate::{
     error::{Error, Result},
-    ids::{EventNid, StateTuple},
+    ids::EventNid,
 };
-
-/// What resolution found: keys and their events, sorted by key.
-pub type Resolved = Vec<(StateTuple, Option<EventNid>)>;
 
 /// Resolves `sets` states by the room version's algorithm, given each key at which they differ and nothing else.
 ///
@@ -60,24 +59,5 @@ pub fn resolve(
         StateResolutionVersion::V1 => v1::resolve(&rules, conflicts, &room),
         StateResolutionVersion::V2(v2_rules) => v2::resolve(&rules, v2_rules, sets, conflicts, &room),
         other => Err(Error::invalid(format!("state resolution {other:?} is not known here"))),
-    }
-}
-
-/// The authorisation rules of a room, and the fact that they take from outside of its state.
-struct Rules<'a> {
-    version: &'a RoomVersionRules,
-    create: EventNid,
-}
-
-impl Rules<'_> {
-    /// Tells whether `event` passes the authorisation rules in `state`.
-    fn allow(&self, event: &AuthEvent, state: &dyn AuthState) -> Result<bool> {
-        Ok(auth::check(self.version, event, state)?.is_ok())
-    }
-
-    /// The create event, if a look-up asks for it and the room version implies it.
-    fn implied_create(&self, event_type: &str, state_key: &str) -> Option<EventNid> {
-        let implied = self.version.authorization.room_create_event_id_as_room_id;
-        (implied && (event_type, state_key) == (content::types::CREATE, "")).then_some(self.create)
     }
 }

@@ -31,43 +31,23 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it is a test suite: it tells by panicking")]
 
 mod claims;
+mod place;
 mod space;
 
 use self::claims::{
     a_store_is_claimed_once_until_it_is_released, a_store_that_is_opened_again_or_copied_is_claimed_by_nobody,
 };
+use self::place::{LEFT, RIGHT, all, get, keys, put, put_keys, scan};
+pub use self::place::{Place, TABLES};
 use self::space::{
     a_compacted_range_gives_back_its_bytes, a_compaction_changes_no_row, bytes_of_tables_follow_their_rows,
     rows_that_were_deleted_one_by_one_give_back_their_bytes,
 };
-use super::{Access, Batch, Direction, Read, Store, TableId, TableSpec};
-use crate::error::{Error, ErrorKind, Result};
-
-/// Where a backend keeps one store, so that the suite can open it again.
-pub trait Place {
-    /// Opens the store, empty at first, and later with what was synced before. Earlier handles have been dropped.
-    fn open(&mut self, specs: &[TableSpec]) -> Result<Box<dyn Store>>;
-
-    /// Writes a checkpoint of `store`, which this place opened, and opens it as a store of its own.
-    fn open_copy(&mut self, store: &dyn Store, specs: &[TableSpec]) -> Result<Box<dyn Store>>;
-
-    /// Lets the next write of the store that was opened last answer `Busy`; `false` if this place cannot do so.
-    ///
-    /// Without it the suite leaves out what must hold after such a write.
-    fn refuse_next_write(&mut self) -> bool {
-        false
-    }
-}
+use super::{Batch, Direction, Read, TableId};
+use crate::error::{Error, ErrorKind};
 
 /// One claim: its name, and the check that panics if it does not hold.
 pub type Claim = (&'static str, fn(&mut dyn Place));
-
-/// The tables that the suite opens.
-pub const TABLES: &[TableSpec] =
-    &[TableSpec { name: "left", access: Access::Scan }, TableSpec { name: "right", access: Access::Point }];
-
-const LEFT: TableId = TableId(0);
-const RIGHT: TableId = TableId(1);
 
 macro_rules! claims {
     ($($name:ident),* $(,)?) => {
@@ -118,45 +98,6 @@ pub fn run(new_place: &mut dyn FnMut() -> Box<dyn Place>) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&mut *place)));
         assert!(outcome.is_ok(), "the store breaks the claim: {name}");
     }
-}
-
-/// A row of a scan.
-type Row = (Vec<u8>, Vec<u8>);
-
-fn scan(read: &(impl Read + ?Sized), table: TableId, prefix: &[u8], start: &[u8], direction: Direction) -> Vec<Row> {
-    let mut rows = Vec::new();
-    read.scan(table, prefix, start, direction, &mut |key, value| {
-        rows.push((key.to_vec(), value.to_vec()));
-        Ok(true)
-    })
-    .unwrap();
-    rows
-}
-
-fn keys(read: &(impl Read + ?Sized), prefix: &[u8], start: &[u8], direction: Direction) -> Vec<Vec<u8>> {
-    scan(read, LEFT, prefix, start, direction).into_iter().map(|(key, _)| key).collect()
-}
-
-fn all(read: &(impl Read + ?Sized), table: TableId) -> Vec<Row> {
-    scan(read, table, b"", b"", Direction::Forward)
-}
-
-fn put(store: &dyn Store, table: TableId, key: &[u8], value: &[u8]) -> u64 {
-    let mut batch = Batch::default();
-    batch.put(table, key, value);
-    store.write(batch).unwrap()
-}
-
-fn put_keys(store: &dyn Store, keys: &[&[u8]]) {
-    let mut batch = Batch::default();
-    for key in keys {
-        batch.put(LEFT, *key, *key);
-    }
-    store.write(batch).unwrap();
-}
-
-fn get(read: &(impl Read + ?Sized), table: TableId, key: &[u8]) -> Option<Vec<u8>> {
-    read.get(table, key).unwrap()
 }
 
 fn a_new_store_is_empty(place: &mut dyn Place) {

@@ -6,6 +6,8 @@
 
 mod database;
 mod directory;
+mod failure;
+mod options;
 mod peek;
 pub mod probe;
 mod reclaim;
@@ -22,50 +24,20 @@ use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::BACKGROUND_ERRORS;
 use rocksdb::{
-    BottommostLevelCompaction, Cache, CompactOptions, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, Env,
-    FlushOptions, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, Cache, CompactOptions, DB, DEFAULT_COLUMN_FAMILY_NAME, Env, FlushOptions, Options,
+    ReadOptions, WriteBatch, WriteOptions,
 };
 
 use self::{
     database::{Database, RocksSnapshot},
     directory::Found,
+    failure::failure,
+    options::{cache_bytes, database_options, yield_cpu},
     tuning::families,
 };
-pub use self::{peek::Guard, reclaim::Written, tuning::Tuning};
+pub use self::{options::RocksOptions, peek::Guard, reclaim::Written, tuning::Tuning};
 use super::{Batch, Claimable, Direction, Garbage, Op, Read, Store, TableId, TableSpec, Value, Visit};
 use crate::error::{Error, ErrorKind, Result};
-
-/// How much memory a store may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RocksOptions {
-    /// Bytes of blocks, index blocks and filters that are kept, over all tables. At least 1 MiB is used.
-    pub cache_bytes: usize,
-    /// Bytes of rows that wait in memory to be written into tables, over all tables. At least 4 MiB are used.
-    ///
-    /// The write-ahead log grows to at most four times as much, which bounds the time that an open after a crash takes.
-    pub write_buffer_bytes: usize,
-    /// Whether flushes and compactions have the lowest CPU priority, in this store and all others of the process.
-    ///
-    /// On a machine with few cores a write then never waits for a core that they have. In return, where other programs take
-    /// all cores for long, they fall behind, and writes are refused until they have caught up.
-    pub yields_cpu: bool,
-    /// Whether it is counted what flushes and compactions write, for [`RocksStore::written`]. Costs reads some nanoseconds.
-    pub counts_written: bool,
-}
-
-impl Default for RocksOptions {
-    /// 64 MiB of cache, 32 MiB of write buffers, usual priorities, nothing counted.
-    fn default() -> Self {
-        Self { cache_bytes: 64 << 20, write_buffer_bytes: 32 << 20, yields_cpu: false, counts_written: false }
-    }
-}
-
-/// Threads that flush and compact.
-const BACKGROUND_JOBS: i32 = 4;
-/// Table files that are kept open: half of the 1,024 files that a process has by default.
-const OPEN_FILES: i32 = 512;
-const MANIFEST_BYTES: usize = 16 << 20;
-const INFO_LOG_BYTES: usize = 4 << 20;
 
 /// How often a write that meets a stall is tried, with pauses of 1, 2, 4, 8, 16 and then 32 ms: below 2 s in all.
 const STALL_TRIES: u32 = 64;
@@ -169,6 +141,22 @@ impl RocksStore {
         let error = Error::new(kind, format!("{what} failed")).with_source(error);
         self.poison.get_or_init(|| error.to_string());
         error
+    }
+
+    /// Rewrites the table files that a range touches; other compactions go on meanwhile.
+    fn compact_range(&self, table: TableId, start: &[u8], end: &[u8]) -> Result<()> {
+        self.refuse_poisoned()?;
+        let before = self.background_errors()?;
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        self.database.db.compact_range_cf_opt(self.database.family(table)?, Some(start), Some(end), &options);
+        self.refuse_failed_since(before)
+    }
+
+    /// What was written since the store was opened; `None` unless it was opened with [`RocksOptions::counts_written`].
+    pub fn written(&self) -> Option<Written> {
+        self.counting.as_ref().map(Written::of)
     }
 
     fn encode(&self, batch: &Batch) -> Result<WriteBatch> {
@@ -293,13 +281,17 @@ impl Store for RocksStore {
     /// Rewrites the table files in which at least an eighth is garbage, and of whole rooms that went at least 8 KiB; other
     /// compactions go on meanwhile. What was never written into a table file takes nothing there: it goes with the next flush.
     fn compact(&self, garbage: &[Garbage]) -> Result<()> {
-        reclaim::check_tables(self, garbage)?;
+        reclaim::check_tables(&self.database, garbage)?;
         self.refuse_poisoned()?;
         let mut by_table: BTreeMap<u16, Vec<&Garbage>> = BTreeMap::new();
         for part in garbage {
             by_table.entry(part.table.0).or_default().push(part);
         }
-        by_table.into_iter().try_for_each(|(table, parts)| self.reclaim(TableId(table), &parts))
+        for (table, parts) in by_table {
+            let ranges = reclaim::worthwhile(&self.database, TableId(table), &parts)?;
+            ranges.iter().try_for_each(|(start, end)| self.compact_range(TableId(table), start, end))?;
+        }
+        Ok(())
     }
 
     /// Bytes of the live table files; what is in memory and in the log only does not count.
@@ -343,76 +335,4 @@ fn check_families(directory: &Path, found: &[String], specs: &[TableSpec]) -> Re
         return Err(Error::invalid(message));
     }
     Ok(())
-}
-
-fn failure(what: impl Into<String>, error: rocksdb::Error) -> Error {
-    use rocksdb::ErrorKind as Rocks;
-    let kind = match error.kind() {
-        Rocks::Corruption => ErrorKind::Corrupt,
-        Rocks::IOError
-        | Rocks::Incomplete
-        | Rocks::Busy
-        | Rocks::TimedOut
-        | Rocks::TryAgain
-        | Rocks::ShutdownInProgress
-        | Rocks::Aborted => ErrorKind::Unavailable,
-        Rocks::NotFound
-        | Rocks::NotSupported
-        | Rocks::InvalidArgument
-        | Rocks::MergeInProgress
-        | Rocks::Expired
-        | Rocks::CompactionTooLarge
-        | Rocks::ColumnFamilyDropped
-        | Rocks::Unknown => ErrorKind::Internal,
-    };
-    Error::new(kind, what).with_source(error)
-}
-
-/// A RocksDB options object with the settings that the binding has no call for.
-fn options_from(text: &str) -> Result<Options> {
-    let options = Options::default().get_options_from_string(text);
-    options.map_err(|error| failure("RocksDB does not know its own settings", error))
-}
-
-fn database_options(options: &RocksOptions) -> Options {
-    let buffers = write_buffer_bytes(options);
-    let mut database = Options::default();
-    database.create_if_missing(true);
-    database.create_missing_column_families(true);
-    database.set_paranoid_checks(true);
-    // The only mode that opens after a torn tail and never drops a synced batch silently; with recycled logs it would.
-    database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    database.set_recycle_log_file_num(0);
-    database.set_max_total_wal_size(u64::try_from(buffers).unwrap_or(u64::MAX).saturating_mul(4));
-    database.set_db_write_buffer_size(buffers);
-    database.set_max_background_jobs(BACKGROUND_JOBS);
-    database.set_max_file_opening_threads(2);
-    database.set_max_open_files(OPEN_FILES);
-    database.set_max_manifest_file_size(MANIFEST_BYTES);
-    // Written out as it comes, so that a large compaction does not hold up the sync of a log.
-    database.set_bytes_per_sync(1 << 20);
-    database.set_log_level(LogLevel::Warn);
-    database.set_max_log_file_size(INFO_LOG_BYTES);
-    database.set_keep_log_file_num(4);
-    database.set_stats_dump_period_sec(0);
-    database.set_stats_persist_period_sec(0);
-    if options.counts_written {
-        reclaim::count_written(&mut database);
-    }
-    database
-}
-
-/// Lowers the priority of the threads that flush and compact. They belong to the process, not to a store.
-fn yield_cpu(mut env: Env, database: &mut Options) {
-    env.lower_thread_pool_cpu_priority();
-    env.lower_high_priority_thread_pool_cpu_priority();
-    database.set_env(&env);
-}
-
-fn write_buffer_bytes(options: &RocksOptions) -> usize {
-    options.write_buffer_bytes.max(4 << 20)
-}
-
-fn cache_bytes(options: &RocksOptions) -> usize {
-    options.cache_bytes.max(1 << 20)
 }

@@ -16,6 +16,7 @@
 //! event ([`Rule::CreateNotAccepted`]), that auth events are of the same room ([`Rule::ForeignAuthEvent`]), and that
 //! the server of [`Member::authorised_via`](super::content::Member::authorised_via) has signed the event.
 
+mod check;
 mod member;
 mod power;
 mod power_levels;
@@ -26,19 +27,22 @@ mod tests;
 
 use std::sync::Arc;
 
-use ruma_common::room_version_rules::{AuthorizationRules, RoomVersionRules};
+use ruma_common::room_version_rules::RoomVersionRules;
 use smallvec::SmallVec;
 
-use self::power::Powers;
 #[cfg(test)]
 use self::power::is_creator;
 pub use self::power::{Power, user_power_level};
+use self::{
+    check::{Check, Checked, Stop, create_content, domain, malformed, refuse, unparsed},
+    power::Powers,
+};
 use super::{
-    content::{Content, Create, Field, JoinRule, Membership, types},
+    content::{Content, Field, Membership, types},
     event::{AuthEvent, AuthState, PrevEvents},
     reason::{Reason, Rule},
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Selects what the auth events of an event are: the (type, state key) pairs under which the state before it has them.
 ///
@@ -186,50 +190,6 @@ pub fn check<S: AuthState + ?Sized>(
     }
 }
 
-/// One event under the rules, by one state.
-struct Check<'a, S: ?Sized> {
-    rules: &'a AuthorizationRules,
-    event: &'a AuthEvent,
-    state: &'a S,
-}
-
-/// Why a check ends early: the event is refused, or the state cannot be read.
-enum Stop {
-    Refused(Reason),
-    Failed(Error),
-}
-
-type Checked<T = ()> = Result<T, Stop>;
-
-impl From<Reason> for Stop {
-    fn from(reason: Reason) -> Self {
-        Self::Refused(reason)
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-fn refuse(rule: Rule, detail: impl Into<Box<str>>) -> Checked {
-    Err(Stop::Refused(Reason::new(rule, detail)))
-}
-
-/// Refuses an event whose content breaks a rule whatever the state.
-fn malformed(event: &AuthEvent) -> Result<(), Reason> {
-    match &event.content {
-        Content::Malformed(reason) => Err(reason.clone()),
-        _ => Ok(()),
-    }
-}
-
-/// What follows the first colon of a Matrix ID: its server name.
-fn domain(id: &str) -> Option<&str> {
-    id.split_once(':').map(|(_, domain)| domain)
-}
-
 impl<S: AuthState + ?Sized> Check<'_, S> {
     fn run(&self) -> Checked {
         let event = self.event;
@@ -321,58 +281,4 @@ impl<S: AuthState + ?Sized> Check<'_, S> {
         // Otherwise, reject.
         by_level
     }
-
-    /// The create event. A rejected one makes no room (rule 2).
-    fn create(&self) -> Checked<Arc<AuthEvent>> {
-        match self.state.get(types::CREATE, "")? {
-            Some(create) if create.rejected => {
-                Err(Reason::new(Rule::CreateNotAccepted, create.event_id.clone()).into())
-            }
-            Some(create) => Ok(create),
-            None => Err(Reason::new(Rule::NoCreate, "").into()),
-        }
-    }
-
-    /// The user's current membership; who has no event has left.
-    fn membership(&self, user: &str) -> Checked<Membership> {
-        match self.state.get(types::MEMBER, user)? {
-            None => Ok(Membership::Leave),
-            Some(event) => match &event.content {
-                Content::Member(member) => Ok(member.membership),
-                _ => Err(malformed_state(&event).into()),
-            },
-        }
-    }
-
-    /// The current join rule; a room without an event for it is one that asks for an invite.
-    fn join_rule(&self) -> Checked<JoinRule> {
-        match self.state.get(types::JOIN_RULES, "")? {
-            None => Ok(JoinRule::ABSENT),
-            Some(event) => match &event.content {
-                Content::JoinRules(rule) => Ok(*rule),
-                _ => Err(malformed_state(&event).into()),
-            },
-        }
-    }
-
-    fn powers<'b>(&'b self, create: &'b AuthEvent) -> Checked<Powers<'b>> {
-        Ok(Powers::new(self.rules, create, self.state.get(types::POWER_LEVELS, "")?))
-    }
-}
-
-fn create_content(create: &AuthEvent) -> Result<&Create, Reason> {
-    match &create.content {
-        Content::Create(content) => Ok(content),
-        _ => Err(malformed_state(create)),
-    }
-}
-
-/// The failure of an engine that made an event with the content of another type.
-fn unparsed(event: &AuthEvent) -> Error {
-    Error::internal(format!("the content of {} is not that of {}", event.event_id, event.event_type))
-}
-
-/// The refusal of an event since this event of the state, which a rule needs, is malformed.
-fn malformed_state(event: &AuthEvent) -> Reason {
-    Reason::new(Rule::MalformedState, event.event_id.clone())
 }

@@ -6,18 +6,21 @@
 
 mod member;
 mod power_levels;
+mod values;
 
 #[cfg(test)]
 mod tests;
 
 use ruma_common::{
-    RoomVersionId, UserId,
+    RoomVersionId,
     room_version_rules::{AuthorizationRules, RoomVersionRules},
 };
 
+use self::values::is_user_id;
 pub use self::{
     member::{Member, SignedInvite},
     power_levels::{Field, PowerLevels},
+    values::PublicKey,
 };
 use super::reason::{Reason, Rule};
 use crate::encoding::json::{Json, Object};
@@ -40,9 +43,6 @@ pub mod types {
     /// `m.room.third_party_invite`
     pub const THIRD_PARTY_INVITE: &str = "m.room.third_party_invite";
 }
-
-/// An Ed25519 public key, not known to be a point of the curve.
-pub type PublicKey = [u8; 32];
 
 /// What the rules read of an event's content, by the event's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,11 +191,6 @@ impl JoinRule {
 
 fn is_recognised(version: &str) -> bool {
     RoomVersionId::try_from(version).is_ok_and(|version| version.rules().is_some())
-}
-
-/// Tells whether `text` passes the validation that senders pass (specification, appendices, "User Identifiers").
-pub(super) fn is_user_id(text: &str) -> bool {
-    <&UserId>::try_from(text).is_ok()
 }
 
 fn parse_users(users: &Json) -> Option<Box<[Box<str>]>> {

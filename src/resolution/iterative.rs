@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Rules,
     content::types,
     event::{AuthEvent, AuthState},
     loaded::Loaded,
+    rules::Rules,
 };
 use crate::{
     error::{Error, Result},

@@ -9,12 +9,12 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    Rules,
     auth::{self, Power},
     content::{Content, Membership, types},
     event::AuthEvent,
     iterative::no_create_event,
     loaded::Loaded,
+    rules::Rules,
 };
 use crate::{
     error::{Error, ErrorKind, Result},

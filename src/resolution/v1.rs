@@ -9,11 +9,12 @@ use std::{
 use sha1::{Digest, Sha1};
 
 use super::{
-    Conflict, Resolved, Rules,
+    Conflict,
     content::types,
     event::{AuthEvent, AuthState},
     iterative::{PartialState, no_create_event},
     loaded::Loaded,
+    rules::{Resolved, Rules},
 };
 use crate::{
     error::Result,

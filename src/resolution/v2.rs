@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma_common::room_version_rules::StateResolutionV2Rules;
 
 use super::{
-    Conflict, Resolved, Rules,
+    Conflict,
     auth_difference::auth_difference,
     content::types,
     iterative::{PartialState, iterative_auth_checks},
     loaded::Loaded,
     mainline::mainline_ordering,
     power,
+    rules::{Resolved, Rules},
     subgraph::conflicted_state_subgraph,
 };
 use crate::{error::Result, ids::EventNid};

@@ -1,6 +1,6 @@
 //! One engine at a time is on a store.
 
-use super::{LEFT, Place, TABLES, put};
+use super::place::{LEFT, Place, TABLES, put};
 use crate::error::ErrorKind;
 
 pub(super) fn a_store_is_claimed_once_until_it_is_released(place: &mut dyn Place) {

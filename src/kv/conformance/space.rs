@@ -1,6 +1,6 @@
 //! What tables take on the medium, and what comes back of it.
 
-use super::{LEFT, Place, RIGHT, TABLES, all, get, keys, put, put_keys};
+use super::place::{LEFT, Place, RIGHT, TABLES, all, get, keys, put, put_keys};
 use crate::{
     error::ErrorKind,
     kv::{Batch, Direction, Garbage, Store, TableId},

@@ -9,7 +9,7 @@ use rocksdb::{ColumnFamily, DB, ReadOptions, Snapshot};
 use self_cell::self_cell;
 
 use super::super::{Claimable, Direction, Read, TableId, Value, Visit, check_scan, prefix_end};
-use super::failure;
+use super::failure::failure;
 use crate::error::{Error, Result};
 
 /// A database that is open. The store has it, and each of the store's snapshots.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rocksdb::{DB, DEFAULT_COLUMN_FAMILY_NAME, Options};
 
-use super::failure;
+use super::failure::failure;
 use crate::error::Result;
 
 /// A row that decides whether a store is opened.

@@ -2,7 +2,10 @@
 
 use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
 
-use super::{RocksOptions, RocksStore, cache_bytes};
+use super::{
+    RocksStore,
+    options::{RocksOptions, cache_bytes},
+};
 
 /// Counts the blocks of table files that this thread reads from the file system, while it lives.
 ///

@@ -4,11 +4,11 @@
 //! of the files is garbage, and next to nothing where a few rows of each file are: there it is left to RocksDB, which drops
 //! deleted rows whenever it merges the files around them.
 
-use rocksdb::{BottommostLevelCompaction, ColumnFamily, CompactOptions, LiveFile, Options, Range, statistics::Ticker};
+use rocksdb::{ColumnFamily, LiveFile, Options, Range, statistics::Ticker};
 
-use super::{RocksStore, failure};
+use super::{database::Database, failure::failure};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     kv::{Garbage, TableId},
 };
 
@@ -33,72 +33,59 @@ struct Group<'a> {
     end: &'a [u8],
 }
 
-impl RocksStore {
-    /// What was written since the store was opened; `None` unless it was opened with
-    /// [`RocksOptions::counts_written`](super::RocksOptions::counts_written).
-    pub fn written(&self) -> Option<Written> {
-        let options = self.counting.as_ref()?;
-        Some(Written {
+impl Written {
+    /// What a database with these options wrote, which must count it.
+    pub(super) fn of(options: &Options) -> Self {
+        Self {
             flushed: options.get_ticker_count(Ticker::FlushWriteBytes),
             compacted: options.get_ticker_count(Ticker::CompactWriteBytes),
-        })
-    }
-
-    /// Compacts the parts of one table that are worth it.
-    pub(super) fn reclaim(&self, table: TableId, parts: &[&Garbage]) -> Result<()> {
-        let family = self.database.family(table)?;
-        let mut parts: Vec<&Garbage> = parts.iter().copied().filter(|part| part.start < part.end).collect();
-        // No more than what the parts hold can come back, and to ask how much that is costs a look at the index.
-        if self.sizes(family, &parts).iter().sum::<u64>() < least(&parts) {
-            return Ok(());
         }
-        parts.sort_by(|a, b| (&a.start, &a.end).cmp(&(&b.start, &b.end)));
-        let files = self.files(table)?;
-        for group in groups(&parts, &files) {
-            let touched = files.iter().filter(|file| touches(file, group.start, group.end));
-            let (newest, rest): (Vec<&LiveFile>, Vec<&LiveFile>) = touched.partition(|file| file.level == 0);
-            // Files of level 0, which may span the whole table, are merged soon, whoever asks: no cost of this garbage.
-            let rewritten = if rest.is_empty() { newest } else { rest };
-            let (bytes, rows) = rewritten.iter().fold((0u64, 0u64), |(bytes, rows), file| {
-                (bytes.saturating_add(file.size as u64), rows.saturating_add(file.num_entries))
-            });
-            let whole: Vec<&Garbage> = group.parts.iter().copied().filter(|part| part.rows.is_none()).collect();
-            let whole: u64 = self.sizes(family, &whole).iter().sum();
-            let single: u64 = group.parts.iter().filter_map(|part| part.rows).sum();
-            // Rows of one table are of about one size.
-            let single = u128::from(bytes) * u128::from(single.min(rows)) / u128::from(rows.max(1));
-            let garbage = whole.saturating_add(u64::try_from(single).unwrap_or(u64::MAX));
-            if garbage >= least(&group.parts) && garbage.saturating_mul(REWRITTEN_PER_BYTE) >= bytes {
-                self.compact_range(family, group.start, group.end)?;
-            }
+    }
+}
+
+/// The key ranges of a table whose compaction is worth it, of parts with garbage; start inclusive, end exclusive.
+pub(super) fn worthwhile(database: &Database, table: TableId, parts: &[&Garbage]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let family = database.family(table)?;
+    let mut ranges = Vec::new();
+    let mut parts: Vec<&Garbage> = parts.iter().copied().filter(|part| part.start < part.end).collect();
+    // No more than what the parts hold can come back, and to ask how much that is costs a look at the index.
+    if sizes(database, family, &parts).iter().sum::<u64>() < least(&parts) {
+        return Ok(ranges);
+    }
+    parts.sort_by(|a, b| (&a.start, &a.end).cmp(&(&b.start, &b.end)));
+    let files = files(database, table)?;
+    for group in groups(&parts, &files) {
+        let touched = files.iter().filter(|file| touches(file, group.start, group.end));
+        let (newest, rest): (Vec<&LiveFile>, Vec<&LiveFile>) = touched.partition(|file| file.level == 0);
+        // Files of level 0, which may span the whole table, are merged soon, whoever asks: no cost of this garbage.
+        let rewritten = if rest.is_empty() { newest } else { rest };
+        let (bytes, rows) = rewritten.iter().fold((0u64, 0u64), |(bytes, rows), file| {
+            (bytes.saturating_add(file.size as u64), rows.saturating_add(file.num_entries))
+        });
+        let whole: Vec<&Garbage> = group.parts.iter().copied().filter(|part| part.rows.is_none()).collect();
+        let whole: u64 = sizes(database, family, &whole).iter().sum();
+        let single: u64 = group.parts.iter().filter_map(|part| part.rows).sum();
+        // Rows of one table are of about one size.
+        let single = u128::from(bytes) * u128::from(single.min(rows)) / u128::from(rows.max(1));
+        let garbage = whole.saturating_add(u64::try_from(single).unwrap_or(u64::MAX));
+        if garbage >= least(&group.parts) && garbage.saturating_mul(REWRITTEN_PER_BYTE) >= bytes {
+            ranges.push((group.start.to_vec(), group.end.to_vec()));
         }
-        Ok(())
     }
+    Ok(ranges)
+}
 
-    /// Rewrites the table files that a range touches; other compactions go on meanwhile.
-    fn compact_range(&self, family: &ColumnFamily, start: &[u8], end: &[u8]) -> Result<()> {
-        self.refuse_poisoned()?;
-        let before = self.background_errors()?;
-        let mut options = CompactOptions::default();
-        options.set_exclusive_manual_compaction(false);
-        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        self.database.db.compact_range_cf_opt(family, Some(start), Some(end), &options);
-        self.refuse_failed_since(before)
-    }
+/// About how many bytes each part takes in table files, garbage included.
+fn sizes(database: &Database, family: &ColumnFamily, parts: &[&Garbage]) -> Vec<u64> {
+    let ranges: Vec<Range<'_>> = parts.iter().map(|part| Range::new(&part.start, &part.end)).collect();
+    if ranges.is_empty() { Vec::new() } else { database.db.get_approximate_sizes_cf(family, &ranges) }
+}
 
-    /// About how many bytes each part takes in table files, garbage included.
-    fn sizes(&self, family: &ColumnFamily, parts: &[&Garbage]) -> Vec<u64> {
-        let ranges: Vec<Range<'_>> = parts.iter().map(|part| Range::new(&part.start, &part.end)).collect();
-        if ranges.is_empty() { Vec::new() } else { self.database.db.get_approximate_sizes_cf(family, &ranges) }
-    }
-
-    /// The files of a table, those of level 0 among them.
-    fn files(&self, table: TableId) -> Result<Vec<LiveFile>> {
-        let name = self.database.names.get(usize::from(table.0)).copied().unwrap_or_default();
-        let files =
-            self.database.db.live_files().map_err(|error| failure("the table files cannot be listed", error))?;
-        Ok(files.into_iter().filter(|file| file.column_family_name == name).collect())
-    }
+/// The files of a table, those of level 0 among them.
+fn files(database: &Database, table: TableId) -> Result<Vec<LiveFile>> {
+    let name = database.names.get(usize::from(table.0)).copied().unwrap_or_default();
+    let files = database.db.live_files().map_err(|error| failure("the table files cannot be listed", error))?;
+    Ok(files.into_iter().filter(|file| file.column_family_name == name).collect())
 }
 
 /// Joins parts, which ascend, whose keys lie in one file. Files of level 0, which may span the whole table, join none.
@@ -135,13 +122,7 @@ fn touches(file: &LiveFile, start: &[u8], end: &[u8]) -> bool {
     first < end && last.is_none_or(|last| last >= start)
 }
 
-/// Options that count what is written into table files.
-pub(super) fn count_written(database: &mut Options) {
-    database.enable_statistics();
-    database.set_statistics_level(rocksdb::statistics::StatsLevel::ExceptHistogramOrTimers);
-}
-
 /// Refuses garbage of a table that is not there.
-pub(super) fn check_tables(store: &RocksStore, garbage: &[Garbage]) -> Result<(), Error> {
-    garbage.iter().try_for_each(|part| store.database.family(part.table).map(|_| ()))
+pub(super) fn check_tables(database: &Database, garbage: &[Garbage]) -> Result<()> {
+    garbage.iter().try_for_each(|part| database.family(part.table).map(|_| ()))
 }

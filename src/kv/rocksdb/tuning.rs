@@ -5,7 +5,7 @@ use rocksdb::{
     DEFAULT_COLUMN_FAMILY_NAME, Options,
 };
 
-use super::{RocksOptions, options_from, write_buffer_bytes};
+use super::options::{RocksOptions, options_from, write_buffer_bytes};
 use crate::{
     error::Result,
     kv::{Access, TableSpec},

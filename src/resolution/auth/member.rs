@@ -1,9 +1,14 @@
 //! Rule 5: `m.room.member`.
 
 use super::{
-    AuthEvent, AuthState, Check, Checked, Field, JoinRule, Membership, PrevEvents, Rule, power::creators, refuse,
+    check::{Check, Checked, refuse},
+    power::creators,
 };
-use crate::resolution::content::Member;
+use crate::resolution::{
+    content::{Field, JoinRule, Member, Membership},
+    event::{AuthEvent, AuthState, PrevEvents},
+    reason::Rule,
+};
 
 impl<S: AuthState + ?Sized> Check<'_, S> {
     /// Rule 5: If type is m.room.member.

@@ -4,8 +4,12 @@ use std::{fmt, sync::Arc};
 
 use ruma_common::room_version_rules::{AuthorizationRules, RoomVersionRules};
 
-use super::{AuthEvent, Checked, Content, Field, Reason, Rule, create_content, malformed_state, refuse};
-use crate::resolution::content::PowerLevels;
+use super::check::{Check, Checked, create_content, malformed_state, refuse};
+use crate::resolution::{
+    content::{Content, Field, PowerLevels, types},
+    event::{AuthEvent, AuthState},
+    reason::{Reason, Rule},
+};
 
 /// The level of a room's creator as long as there is no `m.room.power_levels` event, up to room version 11.
 const CREATOR_LEVEL: i64 = 100;
@@ -148,5 +152,12 @@ impl<'a> Powers<'a> {
     pub(super) fn require(&self, power: Power, field: Field, rule: Rule) -> Checked {
         let level = self.level(field)?;
         if power < level { refuse(rule, format!("{power}, {} takes {level}", field.name())) } else { Ok(()) }
+    }
+}
+
+impl<S: AuthState + ?Sized> Check<'_, S> {
+    /// Who has how much power by the state.
+    pub(super) fn powers<'b>(&'b self, create: &'b AuthEvent) -> Checked<Powers<'b>> {
+        Ok(Powers::new(self.rules, create, self.state.get(types::POWER_LEVELS, "")?))
     }
 }

@@ -1,7 +1,14 @@
 //! Rule 10: `m.room.power_levels`.
 
-use super::{AuthState, Check, Checked, Field, Power, Rule, power::Powers, refuse};
-use crate::resolution::content::PowerLevels;
+use super::{
+    check::{Check, Checked, refuse},
+    power::{Power, Powers},
+};
+use crate::resolution::{
+    content::{Field, PowerLevels},
+    event::AuthState,
+    reason::Rule,
+};
 
 impl<S: AuthState + ?Sized> Check<'_, S> {
     /// Rule 10: If type is m.room.power_levels. `power` is the sender's.

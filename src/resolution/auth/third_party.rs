@@ -2,8 +2,12 @@
 
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 
-use super::{AuthState, Check, Checked, Content, Membership, Rule, malformed_state, refuse};
-use crate::resolution::content::{PublicKey, SignedInvite, types};
+use super::check::{Check, Checked, malformed_state, refuse};
+use crate::resolution::{
+    content::{Content, Membership, PublicKey, SignedInvite, types},
+    event::AuthState,
+    reason::Rule,
+};
 
 impl<S: AuthState + ?Sized> Check<'_, S> {
     /// 5.4.1 If content has a third_party_invite property:

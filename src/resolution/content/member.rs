@@ -9,10 +9,11 @@ use base64::{
 };
 use ruma_common::room_version_rules::AuthorizationRules;
 
-use super::{Membership, PublicKey, is_user_id};
+use super::values::{PublicKey, is_user_id};
 use crate::{
     encoding::json::{Json, Object},
     resolution::reason::{Reason, Rule},
+    tables::current::Membership,
 };
 
 /// What the rules read of `m.room.member`.

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, num::IntErrorKind};
 
 use ruma_common::room_version_rules::AuthorizationRules;
 
-use super::is_user_id;
+use super::values::is_user_id;
 use crate::{
     encoding::json::{Json, Object},
     resolution::reason::{Reason, Rule},
