@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use rocksdb::{ColumnFamily, DB, ReadOptions, Snapshot};
-use self_cell::self_cell;
+use rocksdb::{ColumnFamily, DB, ReadOptions};
 
 use super::super::{Claimable, Direction, Read, TableId, Value, Visit, check_scan, prefix_end};
 use super::failure::failure;
@@ -110,7 +109,12 @@ fn canonical(directory: &Path) -> PathBuf {
 mod pinned {
     #![expect(clippy::mem_forget, reason = "the macro forgets what it has moved")]
 
-    use super::{Arc, Database, Snapshot, self_cell};
+    use std::sync::Arc;
+
+    use rocksdb::Snapshot;
+    use self_cell::self_cell;
+
+    use crate::kv::rocksdb::database::Database;
 
     self_cell!(
         /// A snapshot beside the database that it is of.

@@ -6,6 +6,6 @@ use ruma_common::UserId;
 pub type PublicKey = [u8; 32];
 
 /// Tells whether `text` passes the validation that senders pass (specification, appendices, "User Identifiers").
-pub(in crate::resolution) fn is_user_id(text: &str) -> bool {
+pub(crate) fn is_user_id(text: &str) -> bool {
     <&UserId>::try_from(text).is_ok()
 }
