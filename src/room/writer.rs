@@ -1,5 +1,8 @@
 //! A room's writer: what it holds between events.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
