@@ -27,7 +27,7 @@ fn what_a_refused_input_appended_is_in_no_later_batch() {
             writer.process(&Input::new(pdu), json).expect("valid");
         };
         for event in room.starting_state() {
-            process(&mut writer, event.pdu.into());
+            process(&mut writer, event.pdu);
         }
         // As an input does that is refused after its states were made.
         let current = writer.head.current.snapshot;
@@ -44,7 +44,7 @@ fn what_a_refused_input_appended_is_in_no_later_batch() {
             writer.pending = None;
         }
         let topic = room.topic(TRUNK);
-        process(&mut writer, topic.pdu.into());
+        process(&mut writer, topic.pdu.clone());
         assert_eq!(writer.head.last_snapshot, appended.number(), "its number went to the next state");
         let id = room.id().to_owned();
         drop((writer, engine));
