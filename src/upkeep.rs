@@ -148,8 +148,9 @@ impl RoomServer {
     /// process ends. One collection at a time. `progress` is called after each step.
     ///
     /// Reads the event rows, packs and lists of each room; writes nothing in a room with nothing to collect. At the end what
-    /// was done is made durable, and views show it; then the store compacts, once for all rooms, the parts of its tables of which much is garbage; the rest comes back when the
-    /// store rewrites those parts anyway. [`RoomServer::disk_bytes`] tells what came back.
+    /// was done is made durable, and views show it; then the store compacts, once for all rooms, the parts of its tables of
+    /// which much is garbage. The rest comes back when the store rewrites those parts anyway.
+    /// [`RoomServer::disk_bytes`] tells what came back.
     ///
     /// A collection of all rooms goes on after a room that is in quarantine or damaged, and tells of it in
     /// [`Freed::left_out`].

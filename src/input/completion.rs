@@ -29,7 +29,8 @@ pub enum Durability {
     /// An outcome is told, and its event shown by views, only after its batch is on stable storage.
     #[default]
     Synced,
-    /// An outcome is told when its batch is applied, and views show what is applied: a power loss can take it back. For imports that can be repeated.
+    /// An outcome is told when its batch is applied, and views show what is applied: a power loss can take it back. For
+    /// imports that can be repeated.
     Buffered,
 }
 

@@ -111,11 +111,12 @@ impl Shared {
             // Steps of the room's writer are guarded, each by itself; this was something around them. The room is out of
             // order, the thread is not.
             harmless(|| turn.quarantine(&panic, &self.means));
-            if let Some(landed) = turn.desk.landing.take() {
-                self.wake(&landed, &Replies::new());
-            }
             Slice::Full
         });
+        // After a panic, wherever it was.
+        if let Some(landed) = turn.desk.landing.take() {
+            self.wake(&landed, &Replies::new());
+        }
         turn.sync_driven(&self.means);
         match slice {
             Slice::Full => self.lanes.send_to_pool(turn),

@@ -37,8 +37,8 @@ struct Hooked {
     /// Asked after it.
     after_write: Hook<u32>,
     before_sync: Hook<()>,
-    /// Called before each view is opened.
-    before_snapshot: RwLock<Option<Arc<dyn Fn() + Send + Sync>>>,
+    /// Asked before each view is opened; it must allow it, or panic.
+    before_snapshot: Hook<()>,
     /// Asked before each look-up outside of a view, with its table.
     before_read: Hook<TableId>,
 }
@@ -47,12 +47,13 @@ impl Hooked {
     fn new() -> Arc<Self> {
         let inner = MemoryStore::open(&specs());
         let [before_write, after_write] = [(); 2].map(|()| RwLock::new(None));
+        let [before_sync, before_snapshot] = [(); 2].map(|()| RwLock::new(None));
         Arc::new(Self {
             inner,
             before_write,
             after_write,
-            before_sync: RwLock::new(None),
-            before_snapshot: RwLock::new(None),
+            before_sync,
+            before_snapshot,
             before_read: RwLock::new(None),
         })
     }
@@ -71,7 +72,10 @@ impl Hooked {
     }
 
     fn on_snapshot(&self, hook: impl Fn() + Send + Sync + 'static) {
-        *self.before_snapshot.write() = Some(Arc::new(hook));
+        *self.before_snapshot.write() = Some(Arc::new(move |()| {
+            hook();
+            Ok(())
+        }));
     }
 
     fn let_reads_pass(&self) {
@@ -123,10 +127,7 @@ impl Read for Hooked {
 
 impl Store for Hooked {
     fn snapshot(&self) -> Arc<dyn Read> {
-        let hook = self.before_snapshot.read().clone();
-        if let Some(hook) = hook {
-            hook();
-        }
+        ask(&self.before_snapshot, ()).expect("a view can always be opened");
         self.inner.snapshot()
     }
 
@@ -169,6 +170,12 @@ fn ends<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || send.send(work()));
     receive.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{what} does not end, or it panicked"))
+}
+
+/// Settles, which must come to an end.
+fn settles(server: &Arc<RoomServer>) {
+    let server = server.clone();
+    ends("settle", move || server.settle()).expect("settles");
 }
 
 /// Settles and closes, which must come to an end, with nothing under way afterwards.

@@ -94,8 +94,8 @@ impl Turn {
         }
     }
 
-    /// Asks for a sync of what was decided about parked inputs in this turn. After an open or a
-    /// release no ticket asks for it, and it would stay unsynced until the room's next input.
+    /// Asks for a sync of what was decided about parked inputs in this turn. After an open or a release no
+    /// ticket asks for it, and it would stay unsynced until the room's next input.
     pub(super) fn sync_driven(&mut self, means: &Means) {
         let driven = std::mem::take(&mut self.desk.driven);
         if driven > 0 {
@@ -134,7 +134,7 @@ impl Turn {
                 if !matches!(kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Busy) {
                     harmless(|| tracing::warn!(room = %lane.room_id, error = text, "an input failed"));
                 }
-                self.desk.landing.take()
+                None
             }
         }
     }
@@ -177,7 +177,7 @@ impl Turn {
                 ErrorKind::Unavailable => self.give_up(&error, means),
                 _ => {
                     harmless(|| tracing::warn!(room = %lane.room_id, %error, "a parked input could not be decided"));
-                    Unit::Done(self.desk.landing.take())
+                    Unit::Done(None)
                 }
             },
         }
@@ -270,10 +270,11 @@ fn step<T>(lane: &Lane, desk: &mut Desk, means: &Means, step: impl FnOnce(&mut D
 }
 
 fn quarantine(lane: &Lane, desk: &mut Desk, means: &Means, panic: &str) {
-    let Desk { mut writer, driven, .. } = std::mem::take(desk);
+    let mut writer = std::mem::take(desk).writer;
     // The event at hand may be stored: then other rooms wait for it, and whoever sends it again is told that it is here.
+    desk.landing = writer.as_mut().and_then(RoomWriter::take_landing);
+    // With it, what was driven before.
     means.completion.make_durable(u64::MAX);
-    *desk = Desk { driven, landing: writer.as_mut().and_then(RoomWriter::take_landing), ..Desk::default() };
     let reason = format!("its writer panicked: {panic}");
     let waiting = lane.quarantine(reason.clone());
     for event in waiting {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     HEADS, LISTS, ROOM_IDS, ROOMS,
-    rows::{Rows, corrupt, decode_number, encode_number, stamped},
+    rows::{Rows, corrupt, decode_number, encode_number, missing, stamped},
 };
 use crate::{
     encoding::{
@@ -69,8 +69,7 @@ impl Rows<'_> {
 
     /// Loads the head of a room. It is written with the first row of the room.
     pub fn head(&self, room: RoomNid) -> Result<RoomHead> {
-        let key = keys::room(room);
-        self.load(HEADS, &key, |bytes| RoomHead::decode(unstamp(&key, bytes)?))
+        self.find_head(room)?.ok_or_else(|| missing(HEADS, &keys::room(room)))
     }
 
     /// The head of a room that may be gone.

@@ -118,10 +118,7 @@ fn many_inputs_that_one_arrival_makes_ready_hold_up_no_other_room_and_precede_th
             }
         });
         submit(&server, live(&crowd.wanted)).expect("decided");
-        ends("settle", {
-            let server = server.clone();
-            move || server.settle().expect("settles")
-        });
+        settles(&server);
         for ticket in tickets.lock().drain(..) {
             assert!(matches!(ticket.wait(), Ok(Outcome::Accepted(_))));
         }
@@ -156,10 +153,7 @@ fn a_store_that_refuses_for_a_while_strands_nothing() {
         _ => Err(busy()),
     });
     submit(&server, live(&crowd.wanted)).expect("decided");
-    ends("settle", {
-        let server = server.clone();
-        move || server.settle().expect("settles")
-    });
+    settles(&server);
     assert_eq!(parked(&server), 0);
     ends_well(&server);
 }
@@ -239,8 +233,7 @@ fn a_store_that_refuses_for_long_is_told_of_and_nothing_is_lost() {
             accepted(&server, &crowd.next);
             assert_eq!(parked(&server), 0);
         } else {
-            let settling = server.clone();
-            ends("settle", move || settling.settle()).expect("settles");
+            settles(&server);
             assert_eq!(parked(&server), 0);
         }
         ends_well(&server);
@@ -302,10 +295,7 @@ fn an_event_that_landed_elsewhere_wakes_what_waits_for_it() {
         Ok(())
     });
     entered.expect("open");
-    ends("settle", {
-        let server = server.clone();
-        move || server.settle().expect("settles")
-    });
+    settles(&server);
     assert_eq!(parked(&server), 0);
     ends_well(&server);
 }

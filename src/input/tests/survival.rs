@@ -353,31 +353,32 @@ fn a_store_that_panics_after_it_wrote_gives_no_number_twice() {
     }
 }
 
-/// Of two rooms, what waits in one for an event of the other.
+/// Begins two rooms: the first, and `ROOM`. Gives an event of the first that has not come, and one that is parked in `ROOM`
+/// since it names that event.
+fn across_rooms(server: &RoomServer) -> [Written; 2] {
+    let mut author = Author::new(ROOM);
+    let base = author.base();
+    let (other, create) = beginning(0);
+    accepted(server, &create);
+    for event in &base {
+        accepted(server, event);
+    }
+    let mut elsewhere = Author::new(Box::leak(other.into_boxed_str()));
+    let there = elsewhere.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
+    let waits = author.write(ALICE, message("waits"), &[&base[4]], &[&base[0], &base[1], &base[2], &there]);
+    assert!(matches!(submit(server, live(&waits)), Ok(Outcome::Parked(_))));
+    [there, waits]
+}
+
 #[test]
 fn an_event_that_is_stored_when_its_writer_panics_wakes_the_rooms_that_wait_for_it() {
     for writers in [1, 2] {
         let store = Hooked::new();
         let server = Arc::new(store.server(writers));
-        let mut author = Author::new(ROOM);
-        let base = author.base();
-        let (other, create) = beginning(0);
-        accepted(&server, &create);
-        for event in &base {
-            accepted(&server, event);
-        }
-        let by_alice = [&base[0], &base[1], &base[2]];
-        let mut elsewhere = Author::new(Box::leak(other.clone().into_boxed_str()));
-        let there = elsewhere.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
-        let waits =
-            author.write(ALICE, message("waits"), &[&base[4]], &[by_alice[0], by_alice[1], by_alice[2], &there]);
-        assert!(matches!(submit(&server, live(&waits)), Ok(Outcome::Parked(_))));
+        let [there, waits] = across_rooms(&server);
         store.panic_after_write(1, 0);
         assert_eq!(kind_of(submit(&server, live(&there))), ErrorKind::Internal);
-        ends("settle", {
-            let server = server.clone();
-            move || server.settle().expect("settles")
-        });
+        settles(&server);
         let view = server.view();
         let decided = view.room(ROOM).expect("readable").expect("here").event(&waits.event_id).expect("readable");
         assert!(decided.expect("decided").reason.expect("it is refused").contains("another room"));
@@ -417,17 +418,7 @@ fn a_room_that_was_hidden_when_its_writer_panicked_is_gone_and_begins_anew() {
 fn an_event_lands_while_a_room_that_waits_for_it_is_purged() {
     let store = Hooked::new();
     let server = Arc::new(store.server(2));
-    let mut author = Author::new(ROOM);
-    let base = author.base();
-    let (other, create) = beginning(0);
-    accepted(&server, &create);
-    for event in &base {
-        accepted(&server, event);
-    }
-    let mut elsewhere = Author::new(Box::leak(other.into_boxed_str()));
-    let there = elsewhere.write(ALICE, member(ALICE, "join"), &[&create], &[&create]);
-    let waits = author.write(ALICE, message("waits"), &[&base[4]], &[&base[0], &base[1], &base[2], &there]);
-    assert!(matches!(submit(&server, live(&waits)), Ok(Outcome::Parked(_))));
+    let [there, _] = across_rooms(&server);
     let purged = AtomicBool::new(false);
     let weak = Arc::downgrade(&server);
     let hide = move || {

@@ -30,7 +30,8 @@ fn fate(server: &RoomServer, room: &str, event: &Written) -> String {
     let view = server.view();
     let Some(room) = view.room(room).expect("readable") else { return "no room".to_owned() };
     if let Some(event) = room.event(&event.event_id).expect("readable") {
-        return told(event);
+        let verdict = if event.verdict.is_accepted() { "accepted" } else { "refused" };
+        return format!("{verdict} {}", event.reason.unwrap_or_default());
     }
     let parked = room.parked().expect("readable");
     let is_parked = parked.iter().any(|parked| *parked.event_id.as_str() == *event.event_id);
@@ -260,7 +261,7 @@ fn a_damaged_parked_input_keeps_no_other_waiting() {
     let server = open(store.clone());
     take(&server, live(&base[0])).expect("valid");
     assert_eq!(rows(&*store, PARKED).len(), 1, "only the damaged one is left");
-    assert_eq!(fate_of(&server, &base[3]), "accepted ");
+    assert_eq!(fate(&server, ROOM, &base[3]), "accepted ");
 }
 
 /// The rows by which an arrival finds who waits for it.
@@ -292,18 +293,6 @@ fn a_damaged_row_of_one_that_waits_keeps_no_other_waiting() {
     let parked = parked_ids(&server, ROOM);
     assert_eq!(parked.len(), 2, "of four, the two whose rows are damaged");
     assert!(parked.iter().all(|id| waiting.iter().any(|event| event.event_id == *id)));
-}
-
-/// What became of an event of the room that is not parked.
-fn fate_of(server: &RoomServer, event: &Written) -> String {
-    let view = server.view();
-    let event = view.room(ROOM).expect("readable").expect("here").event(&event.event_id).expect("readable");
-    told(event.expect("decided"))
-}
-
-fn told(event: crate::query::Event) -> String {
-    let verdict = if event.verdict.is_accepted() { "accepted" } else { "refused" };
-    format!("{verdict} {}", event.reason.unwrap_or_default())
 }
 
 fn parked_ids(server: &RoomServer, room: &str) -> Vec<String> {
